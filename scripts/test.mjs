@@ -1,0 +1,72 @@
+/**
+ * Runs every compiled test file with node --test. The files are listed here, not found by node: Node 20 knows no
+ * globs and Node 24 takes a directory for one module. Fails also when fewer ran than there are known to be.
+ * Arguments are parts of file names: node scripts/test.mjs apache login
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const folders = ['protocol/test/dist', 'agent/test/dist', 'clients/ts/test/dist', 'test/dist'];
+
+/** What a complete run has at least; raise them as tests are added. */
+const minimumFiles = 5;
+const minimumTests = 50;
+
+function testFiles(patterns) {
+  return folders
+    .filter((folder) => existsSync(join(root, folder)))
+    .flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)),
+    )
+    .filter(
+      (file) =>
+        file.endsWith('.test.js') && (patterns.length === 0 || patterns.some((part) => file.includes(part))),
+    )
+    .sort();
+}
+
+/** Runs node --test on the files and passes its output through. */
+function runTests(files) {
+  const args = ['--test', '--test-reporter=spec', '--test-concurrency=2', '--test-timeout=600000', ...files];
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+    process.stdout.write(text);
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject).on('close', (status) => resolve({ passed: status === 0, output }));
+  });
+}
+
+/** The block of counts (tests, suites, pass, fail, ...) that the spec reporter ends with. */
+function summaryOf(output) {
+  const lines = output.replace(/\x1b\[[0-9;]*m/g, '').split('\n');
+  return lines.filter((line) =>
+    /^ℹ (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/.test(line),
+  );
+}
+
+function complain(files, executed) {
+  if (files.length < minimumFiles) return `only ${files.length} test files, expected ${minimumFiles}`;
+  if (executed < minimumTests) return `only ${executed} tests ran, expected ${minimumTests}`;
+  return undefined;
+}
+
+const patterns = process.argv.slice(2);
+const files = testFiles(patterns);
+if (files.length === 0) {
+  console.error('test: no test file; run node scripts/build.mjs --test first');
+  process.exit(1);
+}
+const { passed, output } = await runTests(files);
+const summary = summaryOf(output);
+const executed = Number(summary.find((line) => line.startsWith('ℹ tests '))?.split(' ')[2] ?? 0);
+const complaint = patterns.length === 0 ? complain(files, executed) : undefined;
+if (complaint !== undefined) console.error(`test: ${complaint}`);
+// A failed run lists its failures after the counts: say the counts again, last.
+if (!passed || complaint !== undefined) console.log(summary.join('\n'));
+process.exitCode = passed && complaint === undefined ? 0 : 1;
