@@ -1,0 +1,153 @@
+/** The scanner against msgpackr: what it lets through decodes; it never throws anything but MALFORMED. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Packr, unpack } from 'msgpackr';
+import { AgentError } from '@keyagent/protocol';
+
+// Not part of the package's face, so loaded from where it is built.
+const { scan } = (await import(
+  new URL('../../dist/scan.js', import.meta.url).href
+)) as typeof import('../scan.js');
+
+const packr = new Packr({ useRecords: false, variableMapSize: true });
+
+function accepts(body: Uint8Array): boolean {
+  try {
+    scan(body);
+    return true;
+  } catch (error) {
+    assert(error instanceof AgentError && error.code === 'MALFORMED', String(error));
+    return false;
+  }
+}
+
+void test('scan accepts each type of the subset at the top level', () => {
+  for (const body of [
+    'c0',
+    'c2',
+    'c3',
+    '00',
+    '7f',
+    'ccff',
+    'cdffff',
+    'ceffffffff',
+    'a0',
+    'a161',
+    'd900',
+    'da0000',
+    'c400',
+    'c50000',
+    '90',
+    'dc0000',
+    '80',
+    'de0000',
+  ]) {
+    assert(accepts(Buffer.from(body, 'hex')), body);
+  }
+});
+
+void test('scan refuses each type byte outside the subset', () => {
+  const outside = [
+    0xc1, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcf, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8,
+    0xdb, 0xdd, 0xdf,
+  ];
+  for (let type = 0xe0; type <= 0xff; type++) outside.push(type);
+  for (const type of outside) {
+    assert(!accepts(Buffer.concat([Buffer.of(type), Buffer.alloc(40)])), type.toString(16));
+    assert(!accepts(Buffer.of(type)), type.toString(16));
+  }
+});
+
+void test('scan counts depth: four containers pass, five do not', () => {
+  assert(accepts(Buffer.from('91919190', 'hex')));
+  assert(accepts(Buffer.from('9191919100', 'hex')));
+  assert(!accepts(Buffer.from('9191919190', 'hex')));
+  assert(accepts(Buffer.from('81a16181a16181a16181a16100', 'hex')));
+  assert(!accepts(Buffer.from('81a16181a16181a16181a16180', 'hex')));
+  assert(!accepts(Buffer.alloc(16384, 0x91)));
+});
+
+void test('scan sees a key twice in the same map only', () => {
+  assert(!accepts(Buffer.from('82a16100a16100', 'hex')));
+  assert(!accepts(Buffer.from('82a16100d9016100', 'hex')));
+  assert(!accepts(Buffer.from('83a16181a16200a16300a16100', 'hex')));
+  assert(accepts(Buffer.from('82a16181a16100a16281a16100', 'hex')));
+  assert(accepts(Buffer.from('9281a1610081a16100', 'hex')));
+  assert(accepts(Buffer.from('82a0 00a16100'.replace(' ', ''), 'hex')));
+});
+
+void test('scan takes 32 pairs and no more', () => {
+  const pairs = (count: number): Buffer =>
+    Buffer.concat([
+      Buffer.of(0xde, 0, count),
+      ...Array.from({ length: count }, (_, i) => Buffer.of(0xa1, 0x30 + i, i)),
+    ]);
+  assert(accepts(pairs(32)));
+  assert(!accepts(pairs(33)));
+});
+
+void test('scan is quick with a frame full of small maps', () => {
+  const map = Buffer.from('82a16100a16200', 'hex');
+  const count = 2300;
+  const body = Buffer.concat([
+    Buffer.of(0xdc, count >> 8, count & 0xff),
+    ...Array.from({ length: count }, () => map),
+  ]);
+  const startedAt = performance.now();
+  assert(accepts(body));
+  assert(performance.now() - startedAt < 100);
+});
+
+const str = fc.string({ unit: 'binary', maxLength: 300 }).filter((value) => !value.startsWith('\ufeff'));
+const leaf = fc.oneof(
+  fc.nat(0xffffffff),
+  fc.boolean(),
+  fc.constant(null),
+  str,
+  fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+);
+const key = str.filter((name) => name !== '__proto__');
+const tree = fc.letrec<{ value: unknown }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 4, depthSize: 'medium' },
+    leaf,
+    fc.array(tie('value'), { maxLength: 20 }),
+    fc.dictionary(key, tie('value'), { maxKeys: 20, noNullPrototype: true }),
+  ),
+})).value;
+
+function depthOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return 0;
+  return 1 + Math.max(0, ...Object.values(value).map(depthOf));
+}
+
+void test('scan accepts whatever msgpackr writes of the allowed types up to the depth, and it reads back the same', () => {
+  fc.assert(
+    fc.property(tree, (value) => {
+      const body = packr.pack(value);
+      assert.equal(accepts(body), depthOf(value) <= 4);
+      if (depthOf(value) <= 4) assert.deepEqual(unpack(body), value);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+void test('what scan accepts of arbitrary bytes, msgpackr reads to the end', () => {
+  // Bytes that begin containers and strings are more likely, so that some pass.
+  const byte = fc.oneof(
+    fc.integer({ min: 0, max: 255 }),
+    fc.constantFrom(0x00, 0x81, 0x82, 0x91, 0x92, 0xa0, 0xa1, 0xc0, 0xc4, 0xd9, 0x01),
+  );
+  let accepted = 0;
+  fc.assert(
+    fc.property(fc.array(byte, { maxLength: 24 }), (bytes) => {
+      const body = Buffer.from(bytes);
+      if (!accepts(body)) return;
+      accepted++;
+      assert.doesNotThrow(() => unpack(body) as unknown);
+    }),
+    { numRuns: 20000 },
+  );
+  assert(accepted > 100, `${accepted} accepted`);
+});
