@@ -1,0 +1,29 @@
+/* Whole frames over a connected socket, each wait bounded by a deadline. Never raises SIGPIPE. */
+#ifndef KEYAGENT_FRAME_H
+#define KEYAGENT_FRAME_H
+
+#include "deadline.h"
+#include "protocol_gen.h"
+#include "reader.h"
+
+#define KA_FRAME_HEADER 4
+
+/* The peer is gone. Positive: it is for this library's eyes and never returned to a caller. err is not set.
+ */
+#define KA_LOST 1
+
+/* Bytes received and not yet handed out. Room for the longest frame, so a length is judged before it is
+ * believed. */
+struct ka_inbox {
+    size_t start, end; /* what is in there: buf[start] to buf[end - 1] */
+    uint8_t buf[KA_FRAME_HEADER + KA_WIRE_LIMIT_FRAME];
+};
+
+KA_MUSTUSE ka_status ka_frame_send(int fd, struct ka_span bytes, const struct ka_deadline *deadline,
+                                   ka_error *err);
+/* The next frame's body; it points into the inbox and lives until the next call.
+ * KA_OK, KA_LOST, KA_ERR_MALFORMED (a length of 0 or over the limit), KA_ERR_TIMEOUT. */
+KA_MUSTUSE ka_status ka_frame_receive(int fd, struct ka_inbox *inbox, struct ka_span *body,
+                                      const struct ka_deadline *deadline, ka_error *err);
+
+#endif

@@ -1,0 +1,103 @@
+/* ka_key: asks for a key's public data and keeps it. */
+#include "key.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "algorithm.h"
+#include "error.h"
+#include "uri.h"
+
+static void store(struct ka_key *key, size_t *used, struct ka_span *span) {
+    uint8_t *copy = key->storage + *used;
+    if (span->len > 0) memcpy(copy, span->data, span->len);
+    *used += span->len;
+    span->data = copy;
+}
+
+static size_t storage_size(const struct ka_key_result *result) {
+    size_t size = result->spki.len;
+    for (size_t i = 0; i < result->certificate_count; i++)
+        size += result->certificates[i].len;
+    return size;
+}
+
+static struct ka_key *new_key(struct ka_client *client, const struct ka_key_result *result) {
+    struct ka_key *key = malloc(sizeof *key + storage_size(result));
+    if (key == NULL) return NULL;
+    atomic_init(&key->owners, 1);
+    key->client = ka_client_ref(client);
+    key->public_data = *result;
+    memcpy(key->uri, result->uri.data, result->uri.len);
+    key->uri[result->uri.len] = '\0';
+    key->public_data.uri.data = (const uint8_t *)key->uri;
+    size_t used = 0;
+    store(key, &used, &key->public_data.spki);
+    for (size_t i = 0; i < result->certificate_count; i++)
+        store(key, &used, &key->public_data.certificates[i]);
+    return key;
+}
+
+/* The reply is well-formed; this is whether its content can be true. */
+static bool is_plausible(const struct ka_key_result *result) {
+    return ka_algorithm_fits_bits(result->algorithm, result->bits) && result->spki.len > 0 &&
+           result->uri.len > 0 && memchr(result->uri.data, '\0', result->uri.len) == NULL;
+}
+
+ka_status ka_key_open(ka_client *client, const char *uri, ka_key **out, ka_error *err) {
+    struct ka_request request = {.method = KA_METHOD_KEY, .uri = {(const uint8_t *)uri, strlen(uri)}};
+    ka_status status = ka_uri_check(request.uri, err);
+    if (status != KA_OK) return status;
+    struct ka_exchange exchange;
+    struct ka_reply reply;
+    status = ka_client_call(client, &request, &exchange, &reply, err);
+    if (status != KA_OK) return status;
+    if (!is_plausible(&reply.key))
+        return ka_error_set(err, KA_ERR_MALFORMED, "the agent described a key that cannot be");
+    struct ka_key *key = new_key(client, &reply.key);
+    if (key == NULL) return ka_error_set(err, KA_ERR_NO_MEMORY, "no memory for a key");
+    *out = key;
+    return KA_OK;
+}
+
+ka_key *ka_key_ref(ka_key *key) {
+    atomic_fetch_add(&key->owners, 1);
+    return key;
+}
+
+void ka_key_free(ka_key *key) {
+    if (key == NULL || atomic_fetch_sub(&key->owners, 1) != 1) return;
+    ka_client_free(key->client);
+    free(key);
+}
+
+const char *ka_key_uri(const ka_key *key) {
+    return key->uri;
+}
+
+ka_algorithm ka_key_algorithm(const ka_key *key) {
+    return key->public_data.algorithm;
+}
+
+unsigned ka_key_bits(const ka_key *key) {
+    return key->public_data.bits;
+}
+
+size_t ka_key_signature_max(const ka_key *key) {
+    return ka_signature_max(key->public_data.algorithm, key->public_data.bits, KA_FORMAT_DER);
+}
+
+const uint8_t *ka_key_spki(const ka_key *key, size_t *len) {
+    *len = key->public_data.spki.len;
+    return key->public_data.spki.data;
+}
+
+size_t ka_key_certificate_count(const ka_key *key) {
+    return key->public_data.certificate_count;
+}
+
+const uint8_t *ka_key_certificate(const ka_key *key, size_t index, size_t *len) {
+    if (index >= key->public_data.certificate_count) return NULL;
+    *len = key->public_data.certificates[index].len;
+    return key->public_data.certificates[index].data;
+}

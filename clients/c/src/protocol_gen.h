@@ -1,0 +1,212 @@
+/* Written by protocol/gen-c-header.ts from the tables of the protocol; do not edit. PROTOCOL.md explains. */
+/* clang-format off */
+#ifndef KA_PROTOCOL_GEN_H
+#define KA_PROTOCOL_GEN_H
+
+#define KA_WIRE_VERSION_MIN 1u
+#define KA_WIRE_VERSION_MAX 1u
+
+/* Limits: bytes, or a count. */
+#define KA_WIRE_LIMIT_FRAME 16384u
+#define KA_WIRE_LIMIT_DEPTH 4u
+#define KA_WIRE_LIMIT_MAP_PAIRS 32u
+#define KA_WIRE_LIMIT_MESSAGE 8192u
+#define KA_WIRE_LIMIT_URI 1024u
+#define KA_WIRE_LIMIT_PIN 256u
+#define KA_WIRE_LIMIT_CIPHERTEXT 512u
+#define KA_WIRE_LIMIT_SIGNATURE 512u
+#define KA_WIRE_LIMIT_ERROR_TEXT 1024u
+#define KA_WIRE_LIMIT_IN_FLIGHT 64u
+
+/* Numbers of the error table. */
+#define KA_WIRE_ERR_MALFORMED 1
+#define KA_WIRE_ERR_UNSUPPORTED 2
+#define KA_WIRE_ERR_INVALID 3
+#define KA_WIRE_ERR_TOO_LARGE 4
+#define KA_WIRE_ERR_DENIED 5
+#define KA_WIRE_ERR_NOT_FOUND 6
+#define KA_WIRE_ERR_AMBIGUOUS 7
+#define KA_WIRE_ERR_LOCKED 8
+#define KA_WIRE_ERR_BUSY 9
+#define KA_WIRE_ERR_TIMEOUT 10
+#define KA_WIRE_ERR_CANCELLED 11
+#define KA_WIRE_ERR_MECHANISM 12
+#define KA_WIRE_ERR_KEY_MISMATCH 13
+#define KA_WIRE_ERR_DECRYPT_FAILED 14
+#define KA_WIRE_ERR_TOKEN_ABSENT 15
+#define KA_WIRE_ERR_TOKEN_ERROR 16
+#define KA_WIRE_ERR_PIN_INCORRECT 17
+#define KA_WIRE_ERR_PIN_BLOCKED 18
+#define KA_WIRE_ERR_SOURCE_FAILED 19
+#define KA_WIRE_ERR_CONFIGURATION 20
+#define KA_WIRE_ERR_INTERNAL 21
+#define KA_WIRE_ERR_STOPPING 22
+#define KA_WIRE_ERR_UNAVAILABLE 200
+#define KA_WIRE_ERR_UNTRUSTED 201
+#define KA_WIRE_ERR_BUFFER 202
+#define KA_WIRE_ERR_NO_MEMORY 203
+
+/* X(name, number, retryable) */
+#define KA_WIRE_ERROR_TABLE(X) \
+    X(MALFORMED, 1, 0) \
+    X(UNSUPPORTED, 2, 0) \
+    X(INVALID, 3, 0) \
+    X(TOO_LARGE, 4, 0) \
+    X(DENIED, 5, 0) \
+    X(NOT_FOUND, 6, 0) \
+    X(AMBIGUOUS, 7, 0) \
+    X(LOCKED, 8, 1) \
+    X(BUSY, 9, 1) \
+    X(TIMEOUT, 10, 1) \
+    X(CANCELLED, 11, 0) \
+    X(MECHANISM, 12, 0) \
+    X(KEY_MISMATCH, 13, 0) \
+    X(DECRYPT_FAILED, 14, 0) \
+    X(TOKEN_ABSENT, 15, 1) \
+    X(TOKEN_ERROR, 16, 1) \
+    X(PIN_INCORRECT, 17, 0) \
+    X(PIN_BLOCKED, 18, 0) \
+    X(SOURCE_FAILED, 19, 1) \
+    X(CONFIGURATION, 20, 0) \
+    X(INTERNAL, 21, 0) \
+    X(STOPPING, 22, 1) \
+    X(UNAVAILABLE, 200, 1) \
+    X(UNTRUSTED, 201, 0) \
+    X(BUFFER, 202, 0) \
+    X(NO_MEMORY, 203, 1)
+
+#define KA_WIRE_METHOD_HELLO "hello"
+#define KA_WIRE_METHOD_KEYS "keys"
+#define KA_WIRE_METHOD_KEY "key"
+#define KA_WIRE_METHOD_SIGN "sign"
+#define KA_WIRE_METHOD_DECRYPT "decrypt"
+#define KA_WIRE_METHOD_STATUS "status"
+#define KA_WIRE_NOTICE_CANCEL "cancel"
+#define KA_WIRE_NOTICE_STATE "state"
+#define KA_WIRE_NOTICE_ROTATED "rotated"
+
+#define KA_WIRE_ALG_RSA_PKCS1_SHA256 "rsa-pkcs1-sha256"
+#define KA_WIRE_ALG_RSA_PKCS1_SHA384 "rsa-pkcs1-sha384"
+#define KA_WIRE_ALG_RSA_PKCS1_SHA512 "rsa-pkcs1-sha512"
+#define KA_WIRE_ALG_RSA_PSS_SHA256 "rsa-pss-sha256"
+#define KA_WIRE_ALG_RSA_PSS_SHA384 "rsa-pss-sha384"
+#define KA_WIRE_ALG_RSA_PSS_SHA512 "rsa-pss-sha512"
+#define KA_WIRE_ALG_ECDSA_SHA256 "ecdsa-sha256"
+#define KA_WIRE_ALG_ECDSA_SHA384 "ecdsa-sha384"
+#define KA_WIRE_ALG_ECDSA_SHA512 "ecdsa-sha512"
+#define KA_WIRE_ALG_ED25519 "ed25519"
+#define KA_WIRE_ALG_RSA_OAEP_SHA1 "rsa-oaep-sha1"
+#define KA_WIRE_ALG_RSA_OAEP_SHA256 "rsa-oaep-sha256"
+#define KA_WIRE_ALG_RSA_OAEP_SHA384 "rsa-oaep-sha384"
+#define KA_WIRE_ALG_RSA_OAEP_SHA512 "rsa-oaep-sha512"
+#define KA_WIRE_ALG_RSA_PKCS1_TLS "rsa-pkcs1-tls"
+#define KA_WIRE_KEY_RSA "rsa"
+#define KA_WIRE_KEY_EC_P256 "ec-p256"
+#define KA_WIRE_KEY_EC_P384 "ec-p384"
+#define KA_WIRE_KEY_EC_P521 "ec-p521"
+#define KA_WIRE_KEY_ED25519 "ed25519"
+#define KA_WIRE_MECHANISM_RSA_PKCS1 "rsa-pkcs1"
+#define KA_WIRE_MECHANISM_RSA_PSS "rsa-pss"
+#define KA_WIRE_MECHANISM_ECDSA "ecdsa"
+#define KA_WIRE_MECHANISM_ED25519 "ed25519"
+#define KA_WIRE_MECHANISM_RSA_OAEP "rsa-oaep"
+#define KA_WIRE_MECHANISM_RSA_PKCS1_TLS "rsa-pkcs1-tls"
+#define KA_WIRE_TOKEN_ABSENT "absent"
+#define KA_WIRE_TOKEN_LOCKED "locked"
+#define KA_WIRE_TOKEN_UNLOCKING "unlocking"
+#define KA_WIRE_TOKEN_UNLOCKED "unlocked"
+#define KA_WIRE_TOKEN_PIN_BLOCKED "pin-blocked"
+#define KA_WIRE_TOKEN_FAILED "failed"
+#define KA_WIRE_KEY_STATE_VERIFIED "verified"
+#define KA_WIRE_KEY_STATE_UNVERIFIED "unverified"
+#define KA_WIRE_KEY_STATE_MISMATCH "mismatch"
+#define KA_WIRE_HASH_LENGTH_SHA1 20u
+#define KA_WIRE_HASH_LENGTH_SHA256 32u
+#define KA_WIRE_HASH_LENGTH_SHA384 48u
+#define KA_WIRE_HASH_LENGTH_SHA512 64u
+
+#define KA_WIRE_FIELD_MIN "min"
+#define KA_WIRE_FIELD_MAX "max"
+#define KA_WIRE_FIELD_NAME "name"
+#define KA_WIRE_FIELD_NOTIFY "notify"
+#define KA_WIRE_FIELD_VERSION "version"
+#define KA_WIRE_FIELD_AGENT "agent"
+#define KA_WIRE_FIELD_MAX_FRAME "max_frame"
+#define KA_WIRE_FIELD_MAX_MESSAGE "max_message"
+#define KA_WIRE_FIELD_MAX_IN_FLIGHT "max_in_flight"
+#define KA_WIRE_FIELD_AFTER "after"
+#define KA_WIRE_FIELD_KEYS "keys"
+#define KA_WIRE_FIELD_URI "uri"
+#define KA_WIRE_FIELD_ALGORITHM "algorithm"
+#define KA_WIRE_FIELD_BITS "bits"
+#define KA_WIRE_FIELD_STATE "state"
+#define KA_WIRE_FIELD_MORE "more"
+#define KA_WIRE_FIELD_TOKEN "token"
+#define KA_WIRE_FIELD_TOKEN_STATE "token_state"
+#define KA_WIRE_FIELD_SPKI "spki"
+#define KA_WIRE_FIELD_CERTIFICATES "certificates"
+#define KA_WIRE_FIELD_MECHANISMS "mechanisms"
+#define KA_WIRE_FIELD_COMPLETED "completed"
+#define KA_WIRE_FIELD_ALG "alg"
+#define KA_WIRE_FIELD_MESSAGE "message"
+#define KA_WIRE_FIELD_DIGEST "digest"
+#define KA_WIRE_FIELD_FORMAT "format"
+#define KA_WIRE_FIELD_DEADLINE_MS "deadline_ms"
+#define KA_WIRE_FIELD_REPEAT "repeat"
+#define KA_WIRE_FIELD_SIGNATURE "signature"
+#define KA_WIRE_FIELD_CIPHERTEXT "ciphertext"
+#define KA_WIRE_FIELD_CLIENT_VERSION "client_version"
+#define KA_WIRE_FIELD_NEGOTIATED_VERSION "negotiated_version"
+#define KA_WIRE_FIELD_PLAINTEXT "plaintext"
+#define KA_WIRE_FIELD_PID "pid"
+#define KA_WIRE_FIELD_UPTIME "uptime"
+#define KA_WIRE_FIELD_REVOKED "revoked"
+#define KA_WIRE_FIELD_TOKENS "tokens"
+#define KA_WIRE_FIELD_LABEL "label"
+#define KA_WIRE_FIELD_SERIAL "serial"
+#define KA_WIRE_FIELD_MODEL "model"
+#define KA_WIRE_FIELD_FLAGS "flags"
+#define KA_WIRE_FIELD_DETAIL "detail"
+#define KA_WIRE_FIELD_SOURCE "source"
+#define KA_WIRE_FIELD_SOURCE_RESULT "source_result"
+#define KA_WIRE_FIELD_SOURCE_AT "source_at"
+#define KA_WIRE_FIELD_LOGINS "logins"
+#define KA_WIRE_FIELD_CODE "code"
+#define KA_WIRE_FIELD_CANDIDATES "candidates"
+#define KA_WIRE_FIELD_RETRY_AFTER_MS "retry_after_ms"
+
+/* Limits of single fields: bytes of a string or of binary data, items of a list. */
+#define KA_WIRE_MAX_HELLO_PARAMS_NAME 64u
+#define KA_WIRE_MAX_HELLO_RESULT_AGENT 64u
+#define KA_WIRE_MAX_KEYS_PARAMS_AFTER 1024u
+#define KA_WIRE_MAX_KEYS_RESULT_KEYS 64u
+#define KA_WIRE_MAX_KEYS_RESULT_KEYS_ITEM_URI 1024u
+#define KA_WIRE_MAX_KEY_PARAMS_URI 1024u
+#define KA_WIRE_MAX_KEY_RESULT_URI 1024u
+#define KA_WIRE_MAX_KEY_RESULT_TOKEN 32u
+#define KA_WIRE_MAX_KEY_RESULT_SPKI 2048u
+#define KA_WIRE_MAX_KEY_RESULT_CERTIFICATES 8u
+#define KA_WIRE_MAX_KEY_RESULT_CERTIFICATES_ITEM 8192u
+#define KA_WIRE_MAX_KEY_RESULT_MECHANISMS 8u
+#define KA_WIRE_MAX_KEY_RESULT_COMPLETED 8u
+#define KA_WIRE_MAX_SIGN_PARAMS_URI 1024u
+#define KA_WIRE_MAX_SIGN_PARAMS_MESSAGE 8192u
+#define KA_WIRE_MAX_SIGN_PARAMS_DIGEST 64u
+#define KA_WIRE_MAX_SIGN_RESULT_SIGNATURE 512u
+#define KA_WIRE_MAX_DECRYPT_PARAMS_URI 1024u
+#define KA_WIRE_MAX_DECRYPT_PARAMS_CIPHERTEXT 512u
+#define KA_WIRE_MAX_DECRYPT_RESULT_PLAINTEXT 512u
+#define KA_WIRE_MAX_STATUS_RESULT_AGENT 64u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS 64u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_NAME 32u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_LABEL 32u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_SERIAL 64u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_MODEL 64u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_FLAGS 256u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_DETAIL 1024u
+#define KA_WIRE_MAX_STATUS_RESULT_TOKENS_ITEM_SOURCE_RESULT 256u
+#define KA_WIRE_MAX_ERROR_MESSAGE 1024u
+#define KA_WIRE_MAX_ERROR_CANDIDATES 8u
+#define KA_WIRE_MAX_ERROR_CANDIDATES_ITEM 1024u
+
+#endif

@@ -1,0 +1,319 @@
+/* Processes: what a child of fork, a process with another uid, and a daemon that closes descriptors do with connections
+ * that are not theirs. A child says by its exit status whether all was well; it must not end in cmocka's asserts. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "fake_agent.h"
+#include "key.h"
+
+static const uid_t worker_uid = 65534;
+
+static struct fake_agent agent;
+static ka_client *client;
+static ka_key *key;
+
+/* Where the last sign came from. */
+static struct ucred last_peer;
+static unsigned last_connection;
+
+static void note_and_answer(struct fake_agent *fake, const struct fake_request *request)
+{
+    last_peer = request->from->peer;
+    last_connection = request->from->number;
+    fake_answer(fake, request);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    fake_agent_start(&agent, note_and_answer, NULL);
+    if (ka_client_new(agent.path, &client, NULL) != KA_OK) return -1;
+    return ka_key_open(client, "keyagent:rsa", &key, NULL);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    ka_key_free(key);
+    ka_client_free(client);
+    fake_agent_end(&agent);
+    return 0;
+}
+
+/* Whether signing gives a signature of this very message. */
+static bool signs(const char *message)
+{
+    const ka_sign_params params = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
+    uint8_t sig[256] = {0};
+    size_t sig_len = sizeof sig;
+    return ka_key_sign(key, &params, (const uint8_t *)message, strlen(message), sig, &sig_len, NULL) == KA_OK &&
+           strcmp((char *)sig, message) == 0;
+}
+
+/* Runs `body` in a child; true if it returned true. *child: its pid. */
+static bool in_child(bool (*body)(void), pid_t *child)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) _exit(body() ? 0 : 1);
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    *child = pid;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static int count_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    int count = 0;
+    while (readdir(directory) != NULL) count++;
+    closedir(directory);
+    return count;
+}
+
+static bool sign_twice(void)
+{
+    return signs("child") && signs("child again");
+}
+
+static void a_child_uses_a_connection_of_its_own(void **state)
+{
+    pid_t child;
+    (void)state;
+    assert_true(signs("parent"));
+    assert_int_equal(last_connection, 1);
+    assert_true(in_child(sign_twice, &child));
+    assert_int_equal(last_connection, 2);
+    assert_int_equal(last_peer.pid, child);
+    assert_true(signs("parent again"));
+    assert_int_equal(last_connection, 1);
+    assert_int_equal(agent.accepted, 2);
+}
+
+static bool sign_in_grandchild(void)
+{
+    pid_t grandchild;
+    return signs("child") && in_child(sign_twice, &grandchild) && signs("child");
+}
+
+static void a_grandchild_too(void **state)
+{
+    pid_t child;
+    (void)state;
+    assert_true(in_child(sign_in_grandchild, &child));
+    assert_int_equal(agent.accepted, 3);
+    assert_int_equal(last_connection, 2);
+    assert_true(signs("parent"));
+    assert_int_equal(last_connection, 1);
+}
+
+static bool free_everything(void)
+{
+    ka_key_free(key);
+    ka_client_free(client);
+    return true;
+}
+
+static void a_child_that_only_cleans_up_does_not_end_its_parents_connection(void **state)
+{
+    pid_t child;
+    (void)state;
+    assert_true(in_child(free_everything, &child));
+    assert_true(signs("parent"));
+    assert_int_equal(last_connection, 1);
+}
+
+/* One thread of the parent has a request in flight, and holds a connection, while another one forks. */
+static sem_t held;
+static struct fake_connection *held_connection;
+static uint32_t held_id;
+
+static void hold_first(struct fake_agent *fake, const struct fake_request *request)
+{
+    if (!span_is(request->payload, "held")) {
+        note_and_answer(fake, request);
+        return;
+    }
+    held_connection = request->from;
+    held_id = request->id;
+    sem_post(&held);
+}
+
+static void *sign_held(void *result)
+{
+    *(bool *)result = signs("held");
+    return NULL;
+}
+
+static bool sign_and_close_inherited(void)
+{
+    int before = count_descriptors();
+    bool ok = signs("child");
+    /* The parent's busy and its idle connection are closed, one of its own is open. */
+    return ok && count_descriptors() == before - 1;
+}
+
+static void a_fork_while_a_request_is_in_flight_mixes_no_replies(void **state)
+{
+    pthread_t thread;
+    bool held_ok = false;
+    pid_t child;
+    (void)state;
+    agent.handler = hold_first;
+    assert_int_equal(sem_init(&held, 0, 0), 0);
+    assert_int_equal(pthread_create(&thread, NULL, sign_held, &held_ok), 0);
+    assert_int_equal(sem_wait(&held), 0);
+    assert_true(signs("parent")); /* leaves a second connection idle */
+    assert_true(in_child(sign_and_close_inherited, &child));
+    assert_int_equal(last_peer.pid, child);
+    uint8_t signature[256] = "held";
+    const struct fake_request request = {.from = held_connection, .id = held_id};
+    fake_answer_bytes(&request, "signature", signature, sizeof signature);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(held_ok);
+    assert_true(signs("parent"));
+    sem_destroy(&held);
+}
+
+/* Threads sign all the while, so the forks come at every point of taking and giving back a connection. */
+static _Atomic bool enough;
+
+static void *sign_until_enough(void *good)
+{
+    do {
+        if (!signs("thread")) return NULL;
+    } while (!enough);
+    *(bool *)good = true;
+    return NULL;
+}
+
+static void answer_only(struct fake_agent *fake, const struct fake_request *request)
+{
+    fake_answer(fake, request);
+}
+
+static void forks_at_any_moment_leave_both_sides_working(void **state)
+{
+    pthread_t threads[4];
+    bool good[COUNT(threads)] = {false};
+    (void)state;
+    agent.handler = answer_only;
+    enough = false;
+    for (size_t i = 0; i < COUNT(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, sign_until_enough, &good[i]), 0);
+    for (int i = 0; i < 100; i++) {
+        pid_t child;
+        assert_true(in_child(sign_twice, &child));
+    }
+    enough = true;
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(good[i]);
+    }
+}
+
+static bool drop_privileges_and_sign(void)
+{
+    return setgid(worker_uid) == 0 && setuid(worker_uid) == 0 && signs("worker");
+}
+
+static void a_child_that_dropped_root_is_seen_as_what_it_is(void **state)
+{
+    pid_t child;
+    (void)state;
+    if (geteuid() != 0) skip();
+    assert_true(signs("root"));
+    assert_int_equal(last_peer.uid, 0);
+    assert_true(in_child(drop_privileges_and_sign, &child));
+    assert_int_equal(last_peer.uid, worker_uid);
+    assert_int_equal(last_peer.gid, worker_uid);
+    assert_int_equal(last_peer.pid, child);
+}
+
+static void a_process_that_changes_its_uid_or_gid_connects_anew_each_time(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) skip();
+    assert_true(signs("root"));
+    assert_int_equal(seteuid(worker_uid), 0);
+    bool as_worker = signs("worker");
+    uid_t seen = last_peer.uid;
+    assert_int_equal(seteuid(0), 0);
+    assert_true(as_worker);
+    assert_int_equal(seen, worker_uid);
+    assert_true(signs("root"));
+    assert_int_equal(last_peer.uid, 0);
+    assert_int_equal(setegid(worker_uid), 0);
+    bool in_group = signs("group");
+    gid_t seen_gid = last_peer.gid;
+    assert_int_equal(setegid(0), 0);
+    assert_true(in_group);
+    assert_int_equal(seen_gid, worker_uid);
+    assert_int_equal(agent.accepted, 4);
+}
+
+static void a_number_that_is_another_file_by_now_is_left_alone(void **state)
+{
+    struct stat before, after;
+    (void)state;
+    assert_true(signs("one"));
+    int fd = client->pool.slots[0].connection.fd;
+    int null = open("/dev/null", O_RDWR);
+    assert_int_equal(dup2(null, fd), fd);
+    assert_int_equal(fstat(fd, &before), 0);
+    assert_true(signs("two"));
+    assert_int_equal(last_connection, 2);
+    assert_int_equal(fstat(fd, &after), 0);
+    assert_int_equal(after.st_rdev, before.st_rdev);
+    close(null);
+    close(fd);
+}
+
+static void a_number_that_was_closed_costs_a_new_connection(void **state)
+{
+    (void)state;
+    assert_true(signs("one"));
+    close(client->pool.slots[0].connection.fd);
+    assert_true(signs("two"));
+    assert_int_equal(last_connection, 2);
+}
+
+static bool sign_without_standard_streams(void)
+{
+    close(0);
+    close(1);
+    close(2);
+    return signs("one") && client->pool.slots[0].connection.fd > 2;
+}
+
+static void a_connection_never_becomes_a_standard_stream(void **state)
+{
+    pid_t child;
+    (void)state;
+    assert_true(in_child(sign_without_standard_streams, &child));
+}
+
+int main(void)
+{
+#define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
+    const struct CMUnitTest tests[] = {
+        WITH_AGENT(a_child_uses_a_connection_of_its_own),
+        WITH_AGENT(a_grandchild_too),
+        WITH_AGENT(a_child_that_only_cleans_up_does_not_end_its_parents_connection),
+        WITH_AGENT(a_fork_while_a_request_is_in_flight_mixes_no_replies),
+        WITH_AGENT(forks_at_any_moment_leave_both_sides_working),
+        WITH_AGENT(a_child_that_dropped_root_is_seen_as_what_it_is),
+        WITH_AGENT(a_process_that_changes_its_uid_or_gid_connects_anew_each_time),
+        WITH_AGENT(a_number_that_is_another_file_by_now_is_left_alone),
+        WITH_AGENT(a_number_that_was_closed_costs_a_new_connection),
+        WITH_AGENT(a_connection_never_becomes_a_standard_stream),
+    };
+    return cmocka_run_group_tests_name("process", tests, NULL, NULL);
+}
