@@ -1,0 +1,148 @@
+/*
+ * Key management for RSA, EC and Ed25519: what libcrypto may know of a key, and take of it.
+ *
+ * Export decides where an operation runs. libcrypto first asks the default provider for, say, an RSA
+ * signature, and offers it the key: an export of everything, the private part included. If that export fails,
+ * it turns to the key's own provider, which is us. So `export = refuse`, the default, refuses it, and gives
+ * only what is asked for as public. `export = public` answers the same question with the public part:
+ * programs that look at keys through libcrypto's old RSA and EC structures (Node 20) live on, but then
+ * private-key operations reach us only under `default_properties = ?keyagent.sign=yes`.
+ *
+ * Import refuses, so that no other key ever moves here: it would be asked to verify or encrypt with, which we
+ * do not do. Comparing (a certificate with its key) works without: libcrypto then exports our public part
+ * instead. New exists for that refusal alone; without it libcrypto leaves an error behind whenever it
+ * compares.
+ */
+#include <string.h>
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include "key_params.h"
+#include "param.h"
+#include "provider.h"
+
+static OSSL_FUNC_keymgmt_new_fn keymgmt_new;
+static void *keymgmt_new(void *provider) {
+    return kp_key_new(provider);
+}
+
+static OSSL_FUNC_keymgmt_import_fn keymgmt_import;
+static int keymgmt_import(void *keydata, int selection, const OSSL_PARAM params[]) {
+    (void)keydata, (void)selection, (void)params;
+    return 0;
+}
+
+static OSSL_FUNC_keymgmt_import_types_fn keymgmt_import_types;
+static const OSSL_PARAM *keymgmt_import_types(int selection) {
+    (void)selection;
+    return NULL;
+}
+
+static OSSL_FUNC_keymgmt_free_fn keymgmt_free;
+static void keymgmt_free(void *keydata) {
+    kp_key_free(keydata);
+}
+
+/* A reference is the address of the pointer that store and decoder hold; taking the key empties it. */
+static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
+static void *keymgmt_load(const void *reference, size_t reference_size) {
+    if (reference == NULL || reference_size != sizeof(kp_key *)) return NULL;
+    kp_key **holder = (kp_key **)reference;
+    kp_key *key = *holder;
+    *holder = NULL;
+    return key;
+}
+
+/* A key of the agent always has both halves and its parameters. */
+static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
+static int keymgmt_has(const void *keydata, int selection) {
+    (void)selection;
+    const kp_key *key = keydata;
+    return key != NULL && key->handle != NULL;
+}
+
+static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
+static int keymgmt_match(const void *keydata1, const void *keydata2, int selection) {
+    const kp_key *a = keydata1, *b = keydata2;
+    if (a->algorithm != b->algorithm) return 0;
+    if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) return 1;
+    return kp_slice_equal(a->public_key.modulus, b->public_key.modulus) &&
+           kp_slice_equal(a->public_key.exponent, b->public_key.exponent) &&
+           kp_slice_equal(a->public_key.point, b->public_key.point);
+}
+
+/* The public part as OSSL_PARAMs for `sink`: what the type's own import in the default provider takes. */
+static int export_rsa(const kp_public_key *public_key, OSSL_CALLBACK *sink, void *sink_context) {
+    uint8_t modulus[KP_MODULUS_MAX], exponent[KP_MODULUS_MAX];
+    kp_number_to_native(public_key->modulus, modulus, public_key->modulus.len);
+    kp_number_to_native(public_key->exponent, exponent, public_key->exponent.len);
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, modulus, public_key->modulus.len),
+        OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, exponent, public_key->exponent.len),
+        OSSL_PARAM_END,
+    };
+    return sink(params, sink_context);
+}
+
+static int export_point(const kp_key *key, int selection, OSSL_CALLBACK *sink, void *sink_context) {
+    OSSL_PARAM params[3], *next = params;
+    const char *group = kp_key_group(key);
+    if (group != NULL && (selection & OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS) != 0)
+        *next++ =
+            (OSSL_PARAM)OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)group, strlen(group));
+    if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
+        *next++ = (OSSL_PARAM)OSSL_PARAM_octet_string(
+            OSSL_PKEY_PARAM_PUB_KEY, (void *)key->public_key.point.data, key->public_key.point.len);
+    *next = (OSSL_PARAM)OSSL_PARAM_END;
+    return sink(params, sink_context);
+}
+
+/* Any thread; no I/O. */
+static OSSL_FUNC_keymgmt_export_fn keymgmt_export;
+static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *sink, void *sink_context) {
+    const kp_key *key = keydata;
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key->provider->export_public) {
+        kp_raise(key->provider, KA_ERR_UNSUPPORTED, "the private key does not leave its token");
+        return 0;
+    }
+    if (key->algorithm == KA_ALG_RSA) return export_rsa(&key->public_key, sink, sink_context);
+    return export_point(key, selection, sink, sink_context);
+}
+
+#define KEYMGMT_FUNCTIONS(get, gettable, types)                                                              \
+    KP_FUNCTION(OSSL_FUNC_KEYMGMT_NEW, keymgmt_new), KP_FUNCTION(OSSL_FUNC_KEYMGMT_IMPORT, keymgmt_import),  \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_IMPORT_TYPES, keymgmt_import_types),                                   \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_LOAD, keymgmt_load),                                                   \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_FREE, keymgmt_free), KP_FUNCTION(OSSL_FUNC_KEYMGMT_HAS, keymgmt_has),  \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_MATCH, keymgmt_match),                                                 \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_EXPORT, keymgmt_export),                                               \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_EXPORT_TYPES, types), KP_FUNCTION(OSSL_FUNC_KEYMGMT_GET_PARAMS, get),  \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, gettable)
+
+static const OSSL_DISPATCH rsa_functions[] = {
+    KEYMGMT_FUNCTIONS(kp_rsa_get_params, kp_rsa_gettable_params, kp_rsa_export_types),
+    KP_END,
+};
+
+static OSSL_FUNC_keymgmt_query_operation_name_fn ec_operation_name;
+static const char *ec_operation_name(int operation) {
+    return operation == OSSL_OP_SIGNATURE ? "ECDSA" : NULL;
+}
+
+static const OSSL_DISPATCH ec_functions[] = {
+    KEYMGMT_FUNCTIONS(kp_ec_get_params, kp_ec_gettable_params, kp_ec_export_types),
+    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, ec_operation_name),
+    KP_END,
+};
+
+static const OSSL_DISPATCH ed25519_functions[] = {
+    KEYMGMT_FUNCTIONS(kp_ed25519_get_params, kp_ed25519_gettable_params, kp_ed25519_export_types),
+    KP_END,
+};
+
+/* The default provider's names: libcrypto takes two keys for the same type when the names are the same. */
+const OSSL_ALGORITHM kp_keymgmt_algorithms[] = {
+    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", KP_PROPERTIES, rsa_functions, "RSA keys in a token"},
+    {"EC:id-ecPublicKey:1.2.840.10045.2.1", KP_PROPERTIES, ec_functions, "EC keys in a token"},
+    {"ED25519:1.3.101.112", KP_PROPERTIES, ed25519_functions, "Ed25519 keys in a token"},
+    {NULL, NULL, NULL, NULL},
+};
