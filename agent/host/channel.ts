@@ -1,0 +1,97 @@
+/**
+ * The socketpair to the agent: frames in, operations called, replies and events out. Replies go out in whatever
+ * order they come; all that come in one turn of the event loop leave in one write, and are wiped behind it.
+ */
+import type { Duplex } from 'node:stream';
+import { Packr, Unpackr } from 'msgpackr';
+import { AgentError, FrameReader, encodeFrame } from '@keyagent/protocol';
+import { TokenFailure, translate } from './ckr.js';
+import {
+  hostFrameMax,
+  type HostError,
+  type HostEvents,
+  type HostOperation,
+  type HostParams,
+  type HostResult,
+} from './host-protocol.js';
+
+export type Operations = {
+  [O in HostOperation]: (params: HostParams<O>) => HostResult<O> | Promise<HostResult<O>>;
+};
+
+const packr = new Packr({ useRecords: false });
+const unpackr = new Unpackr({ useRecords: false });
+
+export class Channel {
+  readonly #stream: Duplex;
+  readonly #operations: Operations;
+  #outgoing: Buffer[] = [];
+
+  constructor(stream: Duplex, operations: Operations) {
+    this.#stream = stream;
+    this.#operations = operations;
+    const reader = new FrameReader(hostFrameMax);
+    stream.on('data', (chunk: Buffer) => {
+      for (const body of reader.push(chunk)) void this.#answer(unpackr.unpack(body));
+    });
+  }
+
+  emit<E extends keyof HostEvents>(name: E, params: HostEvents[E]): void {
+    this.#send([0, name, params]);
+  }
+
+  /** Settles when everything said so far has been written. */
+  async flush(): Promise<void> {
+    this.#flush();
+    await new Promise<void>((resolve) => this.#stream.write(Buffer.alloc(0), () => resolve()));
+  }
+
+  /** The other end is the agent: a request that is not of the protocol is a defect, and ends the process. */
+  async #answer(request: unknown): Promise<void> {
+    if (!Array.isArray(request) || request.length !== 3)
+      throw new AgentError('MALFORMED', 'not a host request');
+    const [id, operation, params] = request as [number, HostOperation, never];
+    try {
+      if (!Object.hasOwn(this.#operations, operation))
+        throw new AgentError('UNSUPPORTED', 'no such host operation');
+      this.#send([id, null, await this.#operations[operation](params)]);
+    } catch (error) {
+      this.#send([id, hostError(error), null]);
+    }
+  }
+
+  #send(message: unknown): void {
+    if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
+    const body = packr.pack(message);
+    this.#outgoing.push(encodeFrame(body));
+    body.fill(0);
+  }
+
+  #flush(): void {
+    if (this.#outgoing.length === 0) return;
+    const [first, ...more] = this.#outgoing;
+    const batch = more.length === 0 && first !== undefined ? first : Buffer.concat(this.#outgoing);
+    for (const frame of this.#outgoing) if (frame !== batch) frame.fill(0);
+    this.#outgoing = [];
+    this.#stream.write(batch, () => batch.fill(0));
+  }
+}
+
+/** A defect of ours is for the log; the peer learns that there is one. */
+function hostError(error: unknown): HostError {
+  const failure = translate(error);
+  if (failure.code === 'INTERNAL')
+    process.stderr.write(`token host: ${describe(failure.cause ?? failure)}\n`);
+  const { code, message } = failure;
+  const ckr = failure instanceof TokenFailure ? failure.ckr : undefined;
+  return {
+    code,
+    message,
+    ...(ckr !== undefined && { ckr }),
+    ...(failure.candidates && { candidates: [...failure.candidates] }),
+  };
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,113 @@
+/**
+ * One decryption in one session. rsa-pkcs1-tls has one outcome: 48 bytes, always. rsa-oaep has two, and nothing is
+ * said of what was bad. Encoded messages are unpadded in native code and wiped.
+ */
+import { randomBytes } from 'node:crypto';
+import pkcs11js, { type Handle, type Mechanism as CkMechanism, type PKCS11 } from 'pkcs11js';
+import type { HashName } from '@keyagent/protocol';
+import { native } from '../native/index.js';
+import { copyForCall, wipe } from './call-buffer.js';
+import { rvOf } from './ckr.js';
+import type { HostParams } from './host-protocol.js';
+import { ckm, hashMechanisms, type Route } from './mechanisms.js';
+import type { PublicKey } from './public-key.js';
+import type { Session } from './session-pool.js';
+
+const ckzDataSpecified = 1;
+const premasterLength = 48;
+
+/** What a module answers to a ciphertext that does not decrypt; some have no better word than the general ones. */
+const badCiphertext: readonly number[] = [0x005, 0x006, 0x020, 0x021, 0x040, 0x041];
+
+export interface DecryptCall {
+  readonly library: PKCS11;
+  readonly session: Session;
+  readonly key: Handle;
+  readonly ciphertext: Uint8Array;
+  readonly route: NonNullable<Route>;
+}
+
+/** True if raw RSA is defined on it (RFC 8017 5.1.2): the token need not see anything else. */
+export function isInRange(ciphertext: Uint8Array, { modulus }: PublicKey): boolean {
+  return modulus?.length === ciphertext.length && Buffer.compare(ciphertext, modulus) < 0;
+}
+
+/** @returns null for any bad ciphertext */
+export async function decryptOaep(call: DecryptCall, hash: HashName): Promise<Buffer | null> {
+  if (call.route === 'token') {
+    const { ckm: hashAlg, mgf } = hashMechanisms[hash];
+    const parameter = { type: pkcs11js.CK_PARAMS_RSA_OAEP, hashAlg, mgf, source: ckzDataSpecified };
+    return decryptOrBad(call, { mechanism: ckm.rsaPkcsOaep, parameter });
+  }
+  const em = await decryptRaw(call);
+  try {
+    return native.oaepDecode(em, hash);
+  } finally {
+    wipe(em);
+  }
+}
+
+/** @returns 48 bytes: the premaster secret, or random ones if anything about the ciphertext is wrong */
+export async function decryptPremaster(
+  call: DecryptCall,
+  versions: Required<Pick<HostParams<'decrypt'>, 'clientVersion' | 'negotiatedVersion'>>,
+): Promise<Buffer> {
+  const fallback = randomBytes(premasterLength);
+  const em = call.route === 'host' ? await decryptRaw(call) : await premasterFromToken(call);
+  try {
+    return native.tlsPremaster(em, fallback, versions.clientVersion, versions.negotiatedVersion);
+  } finally {
+    wipe(em);
+    wipe(fallback);
+  }
+}
+
+/** The token took the padding off: put it on again, or a wrong one, so that both cases go one way from here. */
+async function premasterFromToken(call: DecryptCall): Promise<Buffer> {
+  const message = await decryptOrBad(call, { mechanism: ckm.rsaPkcs });
+  const em = Buffer.alloc(Math.max(256, 11 + premasterLength), 0xff);
+  em[0] = 0;
+  em[1] = message?.length === premasterLength ? 2 : 0;
+  em[em.length - premasterLength - 1] = 0;
+  (message ?? Buffer.alloc(0)).copy(em, em.length - premasterLength, 0, premasterLength);
+  if (message !== null) wipe(message);
+  return em;
+}
+
+async function decryptRaw(call: DecryptCall): Promise<Buffer> {
+  const result = await decrypt(call, { mechanism: ckm.rsaX509 });
+  const missing = call.ciphertext.length - result.length;
+  if (missing === 0) return result;
+  // Some tokens strip leading zeros from an integer.
+  const em = Buffer.concat([Buffer.alloc(missing), result]);
+  wipe(result);
+  return em;
+}
+
+/** null: the token found the ciphertext bad. */
+async function decryptOrBad(call: DecryptCall, mechanism: CkMechanism): Promise<Buffer | null> {
+  try {
+    return await decrypt(call, mechanism);
+  } catch (error) {
+    if (!badCiphertext.includes(rvOf(error) ?? 0)) throw error;
+    call.session.suspect = true;
+    return null;
+  }
+}
+
+async function decrypt(
+  { library, session, key, ciphertext }: DecryptCall,
+  mechanism: CkMechanism,
+): Promise<Buffer> {
+  library.C_DecryptInit(session.handle, mechanism, key);
+  const input = copyForCall(ciphertext);
+  const output = Buffer.alloc(ciphertext.length);
+  try {
+    return await library.C_DecryptAsync(session.handle, input, output);
+  } catch (error) {
+    wipe(output);
+    throw error;
+  } finally {
+    wipe(input);
+  }
+}

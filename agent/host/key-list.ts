@@ -1,0 +1,103 @@
+/**
+ * Lists keys and keeps their handles good: reads the token's objects, has them paired and proven, finds one again
+ * that went stale. Input: the token. Output: the host's `keys` reply and the keys that sign and decrypt use.
+ */
+import { AgentError } from '@keyagent/protocol';
+import type { HostResult } from './host-protocol.js';
+import { proveKey, type SignSample } from './key-proof.js';
+import { KeyTable, describePublic } from './key-table.js';
+import type { Key, PrivateObject } from './key.js';
+import { ObjectReader, cka, cko } from './objects.js';
+import type { OperationRunner } from './operation-runner.js';
+import { unverifiedKeys, type Proof } from './pairing.js';
+import { SelfTest } from './self-test.js';
+import { planSignature } from './sign-plan.js';
+import { signInSession } from './sign.js';
+import { readPrivate, readTokenObjects, type TokenObjects } from './token-objects.js';
+import type { Token } from './token.js';
+
+/** What a key that nobody has logged in for may turn out to allow. */
+const everything = { sign: true, decrypt: true } as const;
+
+export class KeyList {
+  readonly #token: Token;
+  readonly #runner: OperationRunner;
+  readonly #selfTest: SelfTest;
+  readonly #table = new KeyTable();
+
+  constructor(token: Token, runner: OperationRunner) {
+    this.#token = token;
+    this.#runner = runner;
+    this.#selfTest = new SelfTest(token, runner);
+  }
+
+  /** @throws AgentError NOT_FOUND */
+  get(ref: number): Key {
+    return this.#table.get(ref);
+  }
+
+  async renew(): Promise<HostResult<'keys'>> {
+    const { objects, loggedIn } = await this.#runner.once(({ handle }) => ({
+      objects: readTokenObjects(new ObjectReader(this.#token.library, handle)),
+      loggedIn: this.#token.isLoggedIn(handle),
+    }));
+    if (!loggedIn) return { loggedIn, keys: this.#unverified(objects), unusable: [] };
+    const unusable = await this.#table.renew(objects, this.#token.mechanisms, this.#prove, (keys) =>
+      this.#selfTest.run(keys),
+    );
+    return { loggedIn, keys: this.#table.keys.map(({ host }) => host), unusable };
+  }
+
+  /** Exactly one private key may have its name, and it must prove to be the same key. @throws AgentError */
+  async renewHandle(key: Key): Promise<void> {
+    const object = await this.#runner.once(({ handle }) => {
+      this.#token.requireLogin(handle);
+      return this.#findAgain(new ObjectReader(this.#token.library, handle), key.object);
+    });
+    if ((await this.#prove(object, key.publicKey)) === false) {
+      throw new AgentError('KEY_MISMATCH', 'another key is in its place now; list the keys again');
+    }
+    key.handle = object.handle;
+  }
+
+  #findAgain(reader: ObjectReader, { id, label, keyType }: PrivateObject): PrivateObject {
+    const byId = { type: cka.id, value: id };
+    const byLabel = { type: cka.label, value: label };
+    const template = [{ type: cka.class, value: cko.privateKey }, id.length > 0 ? byId : byLabel];
+    const found = reader
+      .find(template)
+      .map((handle) => readPrivate(reader, handle))
+      .filter((object) => object.label === label && object.keyType === keyType);
+    const [object, second] = found;
+    if (object === undefined)
+      throw new AgentError('NOT_FOUND', 'the key left the token; list its keys again');
+    if (second !== undefined)
+      throw new AgentError('AMBIGUOUS', `${found.length} private keys have its CKA_ID and label`);
+    return object;
+  }
+
+  readonly #prove: Proof = (object, publicKey) => {
+    const signSample: SignSample = (candidate, request) => {
+      // The candidate may be the wrong key: a signature that it does not verify is an answer here, not a fault.
+      const unchecked = { ...planSignature(candidate, this.#token.mechanisms, request), verify: undefined };
+      const pace = candidate.algorithm === 'rsa' ? undefined : this.#table.paceOf(object);
+      return this.#runner.tentatively(({ handle }) =>
+        signInSession(this.#token.library, handle, object.handle, unchecked, pace),
+      );
+    };
+    return proveKey(object, publicKey, signSample);
+  };
+
+  #unverified(objects: TokenObjects): HostResult<'keys'>['keys'] {
+    return unverifiedKeys(objects).map(({ label, id, publicKey, certificates }) => ({
+      ref: 0,
+      label,
+      id,
+      ...describePublic(publicKey),
+      certificates,
+      state: 'unverified',
+      ...this.#token.mechanisms.of(publicKey.algorithm, everything),
+      alwaysAuthenticate: false,
+    }));
+  }
+}

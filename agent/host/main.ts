@@ -1,0 +1,54 @@
+/**
+ * A token host: one process for one PKCS#11 token, started by the agent with a socketpair on descriptor 3 and the
+ * PIN's way on descriptor 4 (host-protocol.ts). Ends when the agent closes descriptor 3, or dies.
+ */
+import { Socket } from 'node:net';
+import { AgentError } from '@keyagent/protocol';
+import { native } from '../native/index.js';
+import { Channel, type Operations } from './channel.js';
+import { hostExit } from './host-protocol.js';
+import { TokenHost } from './token-host.js';
+
+const channelFd = 3;
+
+native.hardenProcess();
+native.dieWithParent();
+// The agent decides when its hosts end: a signal to the process group is the agent's alone.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+// Node's default opens the inspector, through which anybody on this machine could call the token.
+process.on('SIGUSR1', () => undefined);
+
+let host: TokenHost | undefined;
+
+function opened(): TokenHost {
+  if (host === undefined) throw new AgentError('INVALID', 'open comes first');
+  return host;
+}
+
+const operations: Operations = {
+  open: (params) => {
+    if (host !== undefined) throw new AgentError('INVALID', 'a host opens one token, once');
+    host = new TokenHost(params, { presence: (present) => channel.emit('presence', { present }), end });
+    return host.token();
+  },
+  token: () => opened().token(),
+  login: (params) => opened().login(params),
+  logout: () => opened().logout(),
+  keys: () => opened().keys(),
+  sign: (params) => opened().sign(params),
+  decrypt: (params) => opened().decrypt(params),
+};
+
+const stream = new Socket({ fd: channelFd, readable: true, writable: true });
+const channel = new Channel(stream, operations);
+stream.on('error', (error) => process.stderr.write(`token host: ${error.message}\n`));
+stream.on('close', () => {
+  host?.close();
+  process.exit(hostExit.closed);
+});
+
+/** The reply that told of the failure is still on its way: it goes first. */
+function end(reason: string): void {
+  process.stderr.write(`token host: ends, ${reason}\n`);
+  setImmediate(() => void channel.flush().then(() => process.exit(hostExit.module)));
+}

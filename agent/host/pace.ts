@@ -1,0 +1,28 @@
+/**
+ * Whether the operations of one key are short enough to run on the event loop: below the cost of handing them
+ * to another thread and back, waiting for that thread is the larger part. The first operations are measured.
+ */
+
+/** Microseconds. A round trip through libuv's pool took 50 to 110 where it was measured. */
+const shortMax = 100;
+const samples = 3;
+/** In a row: one late operation is the scheduler's doing, several are the token's. */
+const lateMax = 8;
+
+export class Pace {
+  #measured = 0;
+  #best = Infinity;
+  #late = 0;
+
+  /** Run the next operation synchronously? */
+  get synchronous(): boolean {
+    return this.#late < lateMax && (this.#measured < samples || this.#best <= shortMax);
+  }
+
+  /** @param microseconds what a synchronous operation took */
+  record(microseconds: number): void {
+    this.#measured++;
+    this.#best = Math.min(this.#best, microseconds);
+    this.#late = microseconds > 2 * shortMax ? this.#late + 1 : 0;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * The sessions of one token. One session does one operation at a time; callers beyond the limit wait in line.
+ * A session that saw an error is discarded, never returned: an operation may still be active in it. The last
+ * session is replaced before it is closed, because a login ends with the last session (PKCS#11 v2.40 5.6).
+ */
+import { AgentError } from '@keyagent/protocol';
+import { ckrSessionCount, rvOf, translate } from './ckr.js';
+
+export interface SessionCalls {
+  open(): Buffer;
+  close(handle: Buffer): void;
+}
+
+export interface Session {
+  readonly handle: Buffer;
+  /** Counts `drop`: a session of an older generation is known to be stale. */
+  readonly generation: number;
+  /** Set by whoever saw an error in it and goes on all the same: it is not used again. */
+  suspect: boolean;
+}
+
+interface Waiter {
+  resolve(session: Session): void;
+  reject(error: AgentError): void;
+}
+
+/** The agent bounds its queue; this bound only catches a defect there. */
+const waitersMax = 1024;
+
+export class SessionPool {
+  readonly #calls: SessionCalls;
+  readonly #configuredLimit: number;
+  readonly #open = new Set<Session>();
+  readonly #idle: Session[] = [];
+  #waiters: Waiter[] = [];
+  #limit: number;
+  #generation = 0;
+  #refusal: AgentError | undefined;
+  #drained: (() => void) | undefined;
+
+  constructor(calls: SessionCalls, limit: number) {
+    this.#calls = calls;
+    this.#configuredLimit = limit;
+    this.#limit = limit;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Sessions in use. */
+  get busy(): number {
+    return this.#open.size - this.#idle.length;
+  }
+
+  /** What the token was found to allow, at most the configured limit. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  async take(): Promise<Session> {
+    if (this.#refusal !== undefined) throw this.#refusal;
+    const session = this.#idle.pop() ?? this.#tryOpen();
+    if (session !== undefined) return session;
+    if (this.#waiters.length >= waitersMax)
+      throw new AgentError('BUSY', 'too many operations wait for a session');
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  return(session: Session): void {
+    if (session.suspect) {
+      this.discard(session);
+      return;
+    }
+    if (this.#isCurrent(session)) {
+      const waiter = this.#waiters.shift();
+      if (waiter === undefined) this.#idle.push(session);
+      else waiter.resolve(session);
+    } else {
+      this.#close(session);
+      this.#serveWaiters();
+    }
+    this.#notifyDrained();
+  }
+
+  /** After any error in it. */
+  discard(session: Session): void {
+    const isLast = this.#open.size === 1 && this.#open.has(session);
+    if (isLast && this.#refusal === undefined) this.#replaceLast(session);
+    else this.#close(session);
+    this.#serveWaiters();
+    this.#notifyDrained();
+  }
+
+  /** Every session is stale or about to be. Those in use are closed when they come back. */
+  drop(): void {
+    this.#generation++;
+    this.#limit = this.#configuredLimit;
+    for (const session of this.#idle.splice(0)) this.#close(session);
+    this.#serveWaiters();
+  }
+
+  /** Refuses whoever waits or comes with `refusal`, until `reopen`; settles when no session is in use. */
+  async drain(refusal: AgentError): Promise<void> {
+    this.#refusal = refusal;
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(refusal);
+    if (this.busy > 0) await new Promise<void>((resolve) => (this.#drained = resolve));
+  }
+
+  reopen(): void {
+    this.#refusal = undefined;
+  }
+
+  #isCurrent(session: Session): boolean {
+    return session.generation === this.#generation && this.#open.has(session);
+  }
+
+  /** undefined: the limit is reached, and sessions in use will come back. */
+  #tryOpen(): Session | undefined {
+    if (this.#open.size >= this.#limit) return undefined;
+    try {
+      const session = { handle: this.#calls.open(), generation: this.#generation, suspect: false };
+      this.#open.add(session);
+      return session;
+    } catch (error) {
+      if (rvOf(error) !== ckrSessionCount || this.#open.size === 0) throw translate(error);
+      this.#limit = this.#open.size;
+      return undefined;
+    }
+  }
+
+  #replaceLast(session: Session): void {
+    this.#open.delete(session);
+    try {
+      const successor = this.#tryOpen();
+      if (successor !== undefined) this.#idle.push(successor);
+    } catch {
+      // Whoever takes a session next meets the same error and reports it.
+    }
+    this.#close(session);
+  }
+
+  #close(session: Session): void {
+    this.#open.delete(session);
+    try {
+      this.#calls.close(session.handle);
+    } catch {
+      // Closing fails when the token already closed it: then there is nothing left to close.
+    }
+  }
+
+  #serveWaiters(): void {
+    while (this.#waiters.length > 0) {
+      try {
+        const session = this.#idle.pop() ?? this.#tryOpen();
+        if (session === undefined) return;
+        this.#waiters.shift()?.resolve(session);
+      } catch (error) {
+        this.#waiters.shift()?.reject(translate(error));
+      }
+    }
+  }
+
+  #notifyDrained(): void {
+    if (this.busy > 0) return;
+    this.#drained?.();
+    this.#drained = undefined;
+  }
+}

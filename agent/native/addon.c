@@ -1,0 +1,24 @@
+/* The addon's table of functions. */
+#include "exports.h"
+
+#define FUNCTION(name, function)                                                                             \
+    { name, NULL, function, NULL, NULL, NULL, napi_enumerable, NULL }
+
+NAPI_MODULE_INIT() {
+    static const napi_property_descriptor functions[] = {
+        FUNCTION("peerCredentials", ka_peer_credentials),
+        FUNCTION("hardenProcess", ka_process_harden),
+        FUNCTION("dieWithParent", ka_process_die_with_parent),
+        FUNCTION("writeSecret", ka_secret_write),
+        FUNCTION("discardSecret", ka_secret_discard),
+        FUNCTION("login", ka_login),
+        FUNCTION("tlsPremaster", ka_tls_premaster),
+        FUNCTION("oaepDecode", ka_oaep),
+        FUNCTION("pssEncode", ka_pss_encoding),
+        FUNCTION("pssVerify", ka_pss_check),
+        FUNCTION("notify", ka_notify),
+    };
+    if (napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions) != napi_ok)
+        return NULL;
+    return exports;
+}

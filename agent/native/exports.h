@@ -1,0 +1,19 @@
+/* The functions that the addon gives to JavaScript, each described in index.ts under the name in addon.c. */
+#ifndef KA_EXPORTS_H
+#define KA_EXPORTS_H
+
+#include "arguments.h"
+
+napi_value ka_peer_credentials(napi_env env, napi_callback_info info);
+napi_value ka_process_harden(napi_env env, napi_callback_info info);
+napi_value ka_process_die_with_parent(napi_env env, napi_callback_info info);
+napi_value ka_secret_write(napi_env env, napi_callback_info info);
+napi_value ka_secret_discard(napi_env env, napi_callback_info info);
+napi_value ka_login(napi_env env, napi_callback_info info);
+napi_value ka_tls_premaster(napi_env env, napi_callback_info info);
+napi_value ka_oaep(napi_env env, napi_callback_info info);
+napi_value ka_pss_encoding(napi_env env, napi_callback_info info);
+napi_value ka_pss_check(napi_env env, napi_callback_info info);
+napi_value ka_notify(napi_env env, napi_callback_info info);
+
+#endif

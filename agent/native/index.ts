@@ -1,0 +1,74 @@
+/**
+ * The native addon's face: what Node cannot do itself. Peer identity, PINs outside the JavaScript heap,
+ * constant-time unpadding, and process hardening. Built by meson from agent/native/*.c into build/native.
+ */
+import { createRequire } from 'node:module';
+import type { HashName } from '@keyagent/protocol';
+
+/** From SO_PEERCRED and SO_PEERGROUPS: fixed when the peer connected. */
+export interface PeerCredentials {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  /** Supplementary groups. */
+  readonly groups: readonly number[];
+}
+
+export interface Native {
+  /** @param fd a connected Unix socket. Throws an Error with `code` (ENOTCONN, ...). */
+  peerCredentials(fd: number): PeerCredentials;
+  /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core dump, no ptrace by the same uid, no reading of /proc/PID/mem. */
+  hardenProcess(): void;
+  /** PR_SET_PDEATHSIG SIGKILL: a host that hangs in a module's call does not outlive the agent. */
+  dieWithParent(): void;
+  /** Writes a 2-byte big-endian length and the secret to fd, blocking. The caller wipes `secret`. */
+  writeSecret(fd: number, secret: Uint8Array): void;
+  /** Reads one secret as writeSecret wrote it, and wipes it: it was meant for a login that did not happen. */
+  discardSecret(fd: number): void;
+  /**
+   * C_Login(session, CKU_USER) in the module that pkcs11js has loaded (same path), on a thread of its own. Throws
+   * if the arguments are wrong, and has then read nothing; rejects with `code` if the PIN cannot be read.
+   * @param session 8-byte native-endian handle
+   * @param pinFd   descriptor with a PIN as writeSecret wrote it, read into locked memory and wiped; -1: NULL PIN
+   * @returns CK_RV, which may be any error of C_Login
+   */
+  login(modulePath: string, session: Uint8Array, pinFd: number): Promise<number>;
+  /**
+   * EME-PKCS1-v1_5 unpadding of a TLS premaster in constant time (RFC 5246 7.4.7.1).
+   * @param em        encoded message, modulus length, leading zeros kept
+   * @param fallback  48 random bytes, returned when padding, length or version is wrong
+   * @param clientVersion      what ClientHello offered, and the secret must begin with
+   * @param negotiatedVersion  accepted instead; 0: nothing else is
+   */
+  tlsPremaster(
+    em: Uint8Array,
+    fallback: Uint8Array,
+    clientVersion: number,
+    negotiatedVersion: number,
+  ): Buffer;
+  /**
+   * EME-OAEP decoding (RFC 8017 7.1.2 step 3), MGF1 with the same hash, empty label, one outcome in constant time.
+   * @returns the message, or null when anything is wrong
+   */
+  oaepDecode(em: Uint8Array, hash: HashName): Buffer | null;
+  /**
+   * EMSA-PSS-ENCODE (RFC 8017 9.1.1), MGF1 with the same hash. Throws a RangeError for a salt that does not fit.
+   * @param modulusBits of the key
+   * @returns as many bytes as the modulus has, for the raw private key operation
+   */
+  pssEncode(digest: Uint8Array, hash: HashName, salt: Uint8Array, modulusBits: number): Buffer;
+  /** EMSA-PSS-VERIFY (RFC 8017 9.1.2) of what the raw public key operation gave; the salt's length must be as said. */
+  pssVerify(
+    em: Uint8Array,
+    digest: Uint8Array,
+    hash: HashName,
+    saltLength: number,
+    modulusBits: number,
+  ): boolean;
+  /** One datagram to $NOTIFY_SOCKET (path or @abstract), as sd_notify(3) does, from this pid. */
+  notify(socketPath: string, message: string): void;
+}
+
+const require = createRequire(import.meta.url);
+
+export const native = require('../../../build/native/keyagent_native.node') as Native;
