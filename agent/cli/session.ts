@@ -1,0 +1,73 @@
+/** What every command has: the global options, the streams, and connections to the agent. */
+import { AgentError, connectCaller, type Caller } from '@keyagent/protocol';
+import type { Surroundings } from '../config/locations.js';
+import { socketPaths, type SocketOptions, type SocketPaths } from './sockets.js';
+
+/** The parts of a process that a command uses; tests give others. */
+export interface Streams {
+  stdin: NodeJS.ReadableStream & { isTTY?: boolean };
+  stdout: NodeJS.WritableStream & { isTTY?: boolean };
+  stderr: NodeJS.WritableStream & { isTTY?: boolean };
+}
+
+export interface GlobalOptions extends SocketOptions {
+  json?: boolean;
+}
+
+/** A login on a slow HSM or a PIN pad takes long; everything else is quick. */
+export const unlockTimeoutMs = 180_000;
+export const requestTimeoutMs = 30_000;
+
+export class Session {
+  constructor(
+    readonly streams: Streams,
+    readonly around: Surroundings,
+    /** Read when a command runs, after parsing. */
+    readonly options: () => GlobalOptions,
+  ) {}
+
+  get sockets(): SocketPaths {
+    return socketPaths(this.options(), this.around);
+  }
+
+  /** Runs `work` on a connection to the client socket, and closes it. */
+  client<T>(work: (agent: Caller) => Promise<T>): Promise<T> {
+    return this.#connected(this.sockets.client, work);
+  }
+
+  /** The same on the control socket. */
+  control<T>(work: (agent: Caller) => Promise<T>): Promise<T> {
+    return this.#connected(this.sockets.control, work);
+  }
+
+  /** The control socket where this user may use it: it tells more. Otherwise the client socket. */
+  async controlOrClient<T>(work: (agent: Caller) => Promise<T>): Promise<T> {
+    try {
+      return await this.control(work);
+    } catch (error) {
+      const refused =
+        error instanceof AgentError && (error.code === 'DENIED' || error.code === 'UNAVAILABLE');
+      if (!refused) throw error;
+      return this.client(work);
+    }
+  }
+
+  /** One JSON document with --json, otherwise the text. */
+  print(document: object, text: string): void {
+    this.streams.stdout.write(this.options().json === true ? `${JSON.stringify(document)}\n` : text);
+  }
+
+  warn(text: string): void {
+    this.streams.stderr.write(`keyagent: ${text}\n`);
+  }
+
+  /** connectCaller refuses a socket that somebody else may have put there: it would get the PIN. */
+  async #connected<T>(path: string, work: (agent: Caller) => Promise<T>): Promise<T> {
+    const agent = await connectCaller(path, { name: 'keyagent' });
+    try {
+      return await work(agent);
+    } finally {
+      agent.close();
+    }
+  }
+}

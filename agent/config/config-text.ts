@@ -1,0 +1,88 @@
+/**
+ * One configuration file as text and as parsed TOML, and the only place that words its errors:
+ * "FILE:LINE: token.web.sessions: what is wrong and what to do", AgentError CONFIGURATION.
+ */
+import { readFileSync } from 'node:fs';
+import { AgentError } from '@keyagent/protocol';
+import { parse, TomlError } from 'smol-toml';
+import { KeyLines, type KeyPath } from './key-lines.js';
+
+export class ConfigText {
+  readonly document: unknown;
+  readonly #lines: KeyLines;
+
+  constructor(
+    readonly file: string,
+    text: string,
+  ) {
+    this.document = parseToml(file, text);
+    this.#lines = new KeyLines(text);
+  }
+
+  lineOf(path: KeyPath): number {
+    return this.#lines.lineOf(path);
+  }
+
+  valueAt(path: KeyPath): unknown {
+    return path.reduce<unknown>((value, key) => member(value, key), this.document);
+  }
+
+  fail(path: KeyPath, message: string, cause?: unknown): never {
+    const where = `${this.file}:${this.lineOf(path)}`;
+    throw new AgentError('CONFIGURATION', `${where}: ${this.#nameOf(path)}: ${message}`, { cause });
+  }
+
+  /** What `fail` says, for an error of a parser of ours: its message already tells what to do. */
+  failFrom(path: KeyPath, cause: unknown): never {
+    if (!(cause instanceof AgentError)) throw cause;
+    if (cause.code === 'CONFIGURATION' && cause.message.startsWith(`${this.file}:`)) throw cause;
+    this.fail(path, cause.message, cause);
+  }
+
+  /** token.web.sessions; a table without a usable name is counted from 1: token[2].sessions. */
+  #nameOf(path: KeyPath): string {
+    return path.reduce<string>((name, key, index) => {
+      if (typeof key === 'string') return name === '' ? key : `${name}.${key}`;
+      const tableName = member(this.valueAt(path.slice(0, index + 1)), 'name');
+      return typeof tableName === 'string' && /^\S+$/.test(tableName)
+        ? `${name}.${tableName}`
+        : `${name}[${key + 1}]`;
+    }, '');
+  }
+}
+
+/** @throws AgentError CONFIGURATION */
+export function readConfigText(file: string): ConfigText {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw unreadable(file, cause);
+  }
+  return new ConfigText(file, text);
+}
+
+export function unreadable(file: string, cause: unknown): AgentError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const advice =
+    code === 'ENOENT'
+      ? 'no such file; write one, or name another with --config or KEYAGENT_CONFIG'
+      : `cannot be read (${code ?? String(cause)}); check its owner and mode`;
+  return new AgentError('CONFIGURATION', `${file}: ${advice}`, { cause });
+}
+
+function parseToml(file: string, text: string): unknown {
+  try {
+    return parse(text);
+  } catch (cause) {
+    if (!(cause instanceof TomlError)) throw cause;
+    // The parser's message goes on with an excerpt of the file.
+    const [reason = 'syntax error'] = cause.message.split('\n');
+    throw new AgentError('CONFIGURATION', `${file}:${cause.line}: ${reason}`, { cause });
+  }
+}
+
+function member(value: unknown, key: string | number): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+  return (value as Record<string | number, unknown>)[key];
+}

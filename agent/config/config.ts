@@ -1,0 +1,55 @@
+/** The configuration after validation: absolute paths, numbers in milliseconds, names resolved to ids. */
+import type { Mechanism, Operation, Pkcs11Uri, SourceName } from '@keyagent/protocol';
+
+export interface SocketConfig {
+  path: string;
+  /** Permission bits. */
+  mode: number;
+  /** undefined: the agent's own group. */
+  gid: number | undefined;
+}
+
+export interface TokenConfig {
+  name: string;
+  module: string;
+  uri: Pkcs11Uri;
+  unlock: readonly SourceName[];
+  sessions: number;
+  hosts: number;
+  env: Readonly<Record<string, string>>;
+  onRemoval: 'hold' | 'drain' | 'lock';
+  retainPin: boolean;
+  lockAfterMs: number | undefined;
+  /** Account of the keyring item and file of the credential; defaults `name` and `keyagent.NAME.pin`. */
+  keyringService: string;
+  keyringAccount: string;
+  credential: string;
+}
+
+export interface RuleConfig {
+  /** The rule's name, or "rule 3" where it has none. */
+  name: string;
+  keys: Pkcs11Uri;
+  /** undefined: the field is absent and matches everybody. */
+  uids: readonly number[] | undefined;
+  gids: readonly number[] | undefined;
+  operations: readonly Operation[] | undefined;
+  mechanisms: readonly Mechanism[] | undefined;
+  /** rsa-pss salt in bytes; undefined: the hash's length. */
+  pssSaltLength: number | undefined;
+}
+
+export interface Config {
+  /** The file it came from. */
+  file: string;
+  /** The client sockets; the first is the one that KEYAGENT_SOCK names. */
+  sockets: readonly SocketConfig[];
+  controlSocket: SocketConfig;
+  stateDir: string;
+  holdMs: number;
+  requestTimeoutMs: number;
+  tokens: readonly TokenConfig[];
+  rules: readonly RuleConfig[];
+  auditFile: string;
+  auditOnError: 'deny' | 'count';
+}

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, beforeEach, describe, it } from 'node:test';
+import { refuseUnsafeFile } from '@keyagent/agent/config/unsafe-file.js';
+
+const isRoot = process.geteuid?.() === 0;
+
+describe('refuseUnsafeFile', () => {
+  const base = mkdtempSync(path.join(tmpdir(), 'keyagent-unsafe-'));
+  const directory = path.join(base, 'etc');
+  const file = path.join(directory, 'keyagent.toml');
+  beforeEach(() => {
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(directory, { mode: 0o755 });
+    writeFileSync(file, 'x', { mode: 0o644 });
+  });
+  after(() => rmSync(base, { recursive: true }));
+
+  it("accepts the owner's own file in the owner's own directory", () => {
+    refuseUnsafeFile(file);
+  });
+
+  it('refuses a directory that others may write, sticky or not', () => {
+    for (const mode of [0o775, 0o757, 0o1777]) {
+      chmodSync(directory, mode);
+      assert.throws(() => refuseUnsafeFile(file), {
+        code: 'CONFIGURATION',
+        message: /etc: mode .* lets others write/,
+      });
+    }
+  });
+
+  it(
+    'refuses a file of another user, and accepts it for that user',
+    { skip: !isRoot && 'only root can give files away' },
+    () => {
+      chownSync(file, 33, 33);
+      assert.throws(() => refuseUnsafeFile(file), { code: 'CONFIGURATION', message: /belongs to uid 33/ });
+      refuseUnsafeFile(file, 33);
+      assert.throws(() => refuseUnsafeFile(file, 34), { code: 'CONFIGURATION', message: /root or uid 34/ });
+    },
+  );
+
+  it('refuses the directory of another user', { skip: !isRoot && 'only root can give files away' }, () => {
+    chownSync(directory, 33, 33);
+    assert.throws(() => refuseUnsafeFile(file), { code: 'CONFIGURATION', message: /etc: belongs to uid 33/ });
+  });
+
+  it('looks at both directories of a link', () => {
+    const open = path.join(base, 'open');
+    mkdirSync(open);
+    try {
+      chmodSync(open, 0o777);
+      writeFileSync(path.join(open, 'target.toml'), 'x', { mode: 0o644 });
+      symlinkSync(path.join(open, 'target.toml'), path.join(directory, 'to-open.toml'));
+      symlinkSync(file, path.join(open, 'from-open.toml'));
+      assert.throws(() => refuseUnsafeFile(path.join(directory, 'to-open.toml')), {
+        code: 'CONFIGURATION',
+        message: /open: mode/,
+      });
+      assert.throws(() => refuseUnsafeFile(path.join(open, 'from-open.toml')), {
+        code: 'CONFIGURATION',
+        message: /open: mode/,
+      });
+    } finally {
+      rmSync(open, { recursive: true });
+    }
+  });
+
+  it('refuses what is not a file', () => {
+    assert.throws(() => refuseUnsafeFile(directory), {
+      code: 'CONFIGURATION',
+      message: /not a regular file/,
+    });
+    assert.throws(() => refuseUnsafeFile(path.join(directory, 'none')), {
+      code: 'CONFIGURATION',
+      message: /no such file/,
+    });
+  });
+});

@@ -1,0 +1,20 @@
+/** Which source stands behind a name in `unlock = [...]`. Input: the token's configuration. */
+import type { SourceName } from '@keyagent/protocol';
+import type { TokenConfig } from '../../config/config.js';
+import { CredentialSource } from './credential.js';
+import { KeyringSource } from './keyring.js';
+import type { PinSource } from './pin-source.js';
+
+/** @returns undefined for prompt, which asks an operator and not a source, and for sources of later versions */
+export function pinSource(name: SourceName, token: TokenConfig): PinSource | undefined {
+  switch (name) {
+    case 'credential':
+      return new CredentialSource(token.credential);
+    case 'keyring':
+      return new KeyringSource({ service: token.keyringService, account: token.keyringAccount });
+    case 'prompt':
+    case 'clevis':
+    case 'card':
+      return undefined;
+  }
+}
