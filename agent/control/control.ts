@@ -1,0 +1,145 @@
+/** The table of operators' requests, on the control socket. */
+import { AgentError, type Method, type Params, type Request, type Result } from '@keyagent/protocol';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Peer } from '../policy/peer.js';
+import type { Connection } from '../socket/connection.js';
+import type { Token } from '../token/token.js';
+import type { Tokens } from '../token/tokens.js';
+import type { Broker } from '../unlock/broker.js';
+import type { Revocation } from '../unlock/revocation.js';
+
+export interface ControlContext {
+  readonly tokens: Tokens;
+  readonly broker: Broker;
+  readonly revocation: Revocation;
+  readonly audit: AuditLog;
+  readonly agent: string;
+  readonly startedAt: number;
+  readonly ruleCount: () => number;
+  readonly connections: () => Iterable<Connection>;
+  /** Reads the configuration again; rejects with CONFIGURATION and changes nothing when it is bad. */
+  readonly reload: () => Promise<void>;
+  /** Begins the orderly end; the reply still leaves. */
+  readonly stop: () => void;
+}
+
+export async function control(request: Request, peer: Peer, context: ControlContext): Promise<Result<Method>> {
+  switch (request.method) {
+    case 'status':
+      return status(context);
+    case 'unlock':
+      return unlock(request.params, peer, context);
+    case 'lock':
+      return lock(request.params, peer, context);
+    case 'reload':
+      await context.reload();
+      context.audit.record({ event: 'reload', peer, outcome: 'ok' });
+      return { rules: context.ruleCount(), tokens: context.tokens.all.length };
+    case 'stop':
+      return stop(peer, context);
+    case 'sources':
+      return sources(request.params, context);
+    case 'sessions':
+      return sessions(context);
+    case 'hello':
+    case 'sign':
+    case 'decrypt':
+    case 'key':
+    case 'keys':
+      throw new AgentError('UNSUPPORTED', `${request.method} is not an operator's request`);
+  }
+}
+
+async function unlock(params: Params<'unlock'>, peer: Peer, context: ControlContext): Promise<Result<'unlock'>> {
+  try {
+    const token = context.tokens.named(params.token);
+    if (params.pin !== undefined && params.source !== undefined) {
+      throw new AgentError('INVALID', 'give either a PIN or the source to ask');
+    }
+    const already = await context.broker.unlock(
+      token,
+      { pin: params.pin, source: params.source, via: params.via, forMs: params.for_ms, force: params.force },
+      peer,
+    );
+    return { token: token.name, state: token.state, already };
+  } finally {
+    params.pin?.fill(0);
+  }
+}
+
+async function lock(params: Params<'lock'>, peer: Peer, context: ControlContext): Promise<Result<'lock'>> {
+  const tokens = params.token === undefined ? context.tokens.all : [context.tokens.named(params.token)];
+  await context.broker.lock(tokens, peer);
+  return { tokens: tokens.map(({ name }) => name) };
+}
+
+function stop(peer: Peer, context: ControlContext): Result<'stop'> {
+  context.audit.record({ event: 'stop', peer, outcome: 'ok' });
+  // Remembered first: if it cannot be, the operator hears that a restart would forget it, and the agent still stops.
+  try {
+    context.revocation.add(context.tokens.all.map(({ name }) => name));
+  } finally {
+    context.stop();
+  }
+  return {};
+}
+
+function status(context: ControlContext): Result<'status'> {
+  return {
+    agent: context.agent,
+    pid: process.pid,
+    uptime: Math.floor((Date.now() - context.startedAt) / 1000),
+    revoked: context.revocation.any,
+    tokens: context.tokens.all.map((token) => tokenStatus(token, context)),
+  };
+}
+
+function tokenStatus(token: Token, { broker }: ControlContext): Result<'status'>['tokens'][number] {
+  const { info } = token;
+  const last = broker.answers(token).at(-1);
+  return {
+    name: token.name,
+    state: token.state,
+    detail: token.detail.slice(0, 256),
+    keys: token.keys.length,
+    logins: token.logins,
+    ...(info && { label: info.label, serial: info.serial, model: info.model, flags: info.flags.join(' ') }),
+    ...(last && {
+      source: last.source,
+      source_result: last.result.slice(0, 250),
+      source_at: Math.floor(last.at / 1000),
+    }),
+  };
+}
+
+function sources(params: Params<'sources'>, context: ControlContext): Result<'sources'> {
+  const tokens = params.token === undefined ? context.tokens.all : [context.tokens.named(params.token)];
+  const list = tokens.flatMap((token) =>
+    token.config.unlock.map((source) => {
+      const answer = context.broker.answers(token).find((each) => each.source === source);
+      return {
+        token: token.name,
+        source,
+        result: (answer?.result ?? 'not asked').slice(0, 250),
+        ...(answer && { at: Math.floor(answer.at / 1000) }),
+      };
+    }),
+  );
+  return { sources: list.slice(0, 64) };
+}
+
+const sessionsMax = 200;
+
+function sessions(context: ControlContext): Result<'sessions'> {
+  const all = [...context.connections()];
+  return {
+    sessions: all.slice(0, sessionsMax).map(({ peer, requests, inFlightCount }) => ({
+      uid: peer.uid,
+      gid: peer.gid,
+      pid: peer.pid,
+      requests,
+      in_flight: inFlightCount,
+    })),
+    more: all.length > sessionsMax,
+  };
+}

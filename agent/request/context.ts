@@ -1,0 +1,22 @@
+/** What every handler gets: who asks, what there is, and what is allowed. */
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Peer } from '../policy/peer.js';
+import type { Rule } from '../policy/rule.js';
+import type { Tokens } from '../token/tokens.js';
+
+export interface Context {
+  readonly tokens: Tokens;
+  readonly rules: readonly Rule[];
+  readonly audit: AuditLog;
+  readonly requestTimeoutMs: number;
+  /** keyagent and its version. */
+  readonly agent: string;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly isRevoked: () => boolean;
+}
+
+export interface Asker {
+  readonly peer: Peer;
+  readonly signal: AbortSignal;
+}

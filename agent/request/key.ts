@@ -1,0 +1,40 @@
+/** key: the public data of one key, for whoever some rule names and for root. Works while the token is locked. */
+import { AgentError, mechanisms, type Mechanism, type Params, type Result } from '@keyagent/protocol';
+import { authorise } from '../policy/authorise.js';
+import type { Asker, Context } from './context.js';
+import { findKey } from './use-key.js';
+
+export function key(params: Params<'key'>, asker: Asker, context: Context): Promise<Result<'key'>> {
+  const { token, key: found } = findKey(params.uri, asker, context);
+  if (found.state === 'mismatch') {
+    throw new AgentError(
+      'KEY_MISMATCH',
+      `the public key or certificate of ${found.uri} belongs to another private key; replace it in the token, then unlock`,
+    );
+  }
+  const can = [...found.mechanisms, ...found.completed];
+  const allowed = (mechanism: Mechanism): boolean => {
+    const operation = mechanism === 'rsa-oaep' || mechanism === 'rsa-pkcs1-tls' ? 'decrypt' : 'sign';
+    return authorise(asker.peer, found.attributes, { operation, mechanism }, context.rules) !== undefined;
+  };
+  return Promise.resolve({
+    uri: found.uri,
+    token: token.name,
+    token_state: token.state,
+    state: found.state,
+    algorithm: found.algorithm,
+    bits: found.bits,
+    spki: found.spki,
+    certificates: certificatesThatFit(found.certificates),
+    mechanisms: mechanisms.filter((mechanism) => can.includes(mechanism) && allowed(mechanism)),
+    completed: found.completed,
+  });
+}
+
+/** One frame carries at most this much of a chain, in bytes; the rest stays with the server's chain file. */
+const chainMax = 12_288;
+
+function certificatesThatFit(chain: readonly Uint8Array[]): readonly Uint8Array[] {
+  let total = 0;
+  return chain.slice(0, 8).filter((der) => (total += der.length) <= chainMax);
+}

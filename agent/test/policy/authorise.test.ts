@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { mechanisms, operations, parsePkcs11Pattern, type Mechanism, type Operation } from '@keyagent/protocol';
+import { authorise, isStranger, mayKnow } from '@keyagent/agent/policy/authorise.js';
+import type { Peer } from '@keyagent/agent/policy/peer.js';
+import type { Rule } from '@keyagent/agent/policy/rule.js';
+
+const www = { token: 'web', object: 'www', id: new Uint8Array([1]), type: 'private' } as const;
+const mail = { token: 'web', object: 'mail', id: new Uint8Array([2]), type: 'private' } as const;
+const sign = { operation: 'sign', mechanism: 'ecdsa' } as const;
+
+function peer(uid: number, gid = uid, groups: number[] = []): Peer {
+  return { uid, gid, groups, pid: 1 };
+}
+
+function rule(fields: Partial<Rule> & { keys?: Rule['keys'] }): Rule {
+  return {
+    name: 'rule 1',
+    keys: parsePkcs11Pattern('pkcs11:'),
+    uids: undefined,
+    gids: undefined,
+    operations: undefined,
+    mechanisms: undefined,
+    pssSaltLength: undefined,
+    ...fields,
+  };
+}
+
+const decisions: [string, Peer, typeof www | typeof mail, Operation, Mechanism, Rule[], boolean][] = [
+  ['no rule: denied', peer(33), www, 'sign', 'ecdsa', [], false],
+  ['no rule: root is denied too', peer(0), www, 'sign', 'ecdsa', [], false],
+  ['named uid', peer(33), www, 'sign', 'ecdsa', [rule({ uids: [33] })], true],
+  ['other uid', peer(34), www, 'sign', 'ecdsa', [rule({ uids: [33] })], false],
+  ['root is not implied', peer(0), www, 'sign', 'ecdsa', [rule({ uids: [33] })], false],
+  ['root when named', peer(0), www, 'sign', 'ecdsa', [rule({ uids: [0] })], true],
+  ['primary group', peer(7, 33), www, 'sign', 'ecdsa', [rule({ gids: [33] })], true],
+  ['supplementary group', peer(7, 7, [8, 33]), www, 'sign', 'ecdsa', [rule({ gids: [33] })], true],
+  ['wrong group', peer(7, 7, [8]), www, 'sign', 'ecdsa', [rule({ gids: [33] })], false],
+  ['uid and group must both match', peer(7, 33), www, 'sign', 'ecdsa', [rule({ uids: [8], gids: [33] })], false],
+  ['operation', peer(33), www, 'decrypt', 'rsa-oaep', [rule({ uids: [33], operations: ['sign'] })], false],
+  ['mechanism', peer(33), www, 'sign', 'rsa-pkcs1', [rule({ uids: [33], mechanisms: ['rsa-pss'] })], false],
+  ['key pattern', peer(33), mail, 'sign', 'ecdsa', [rule({ uids: [33], keys: parsePkcs11Pattern('pkcs11:object=ww*') })], false],
+  ['a later rule', peer(33), www, 'sign', 'ecdsa', [rule({ uids: [34] }), rule({ uids: [33] })], true],
+  ['a rule that names nobody', peer(33), www, 'sign', 'ecdsa', [rule({})], false],
+  ['the overflow uid, even when named', peer(65534), www, 'sign', 'ecdsa', [rule({ uids: [65534] })], false],
+];
+
+for (const [name, who, key, operation, mechanism, rules, allowed] of decisions) {
+  test(`authorise: ${name} is ${allowed ? 'allowed' : 'denied'}`, () => {
+    assert.equal(authorise(who, key, { operation, mechanism }, rules) !== undefined, allowed);
+  });
+}
+
+test('public data is for root and for whom a rule names that key', () => {
+  const rules = [rule({ uids: [33], keys: parsePkcs11Pattern('pkcs11:object=www') })];
+  assert.equal(mayKnow(peer(0), mail, rules), true);
+  assert.equal(mayKnow(peer(33), www, rules), true);
+  assert.equal(mayKnow(peer(33), mail, rules), false);
+  assert.equal(mayKnow(peer(34), www, rules), false);
+});
+
+test('a stranger is whoever no rule names', () => {
+  const rules = [rule({ uids: [33] })];
+  assert.equal(isStranger(peer(34), rules), true);
+  assert.equal(isStranger(peer(33), rules), false);
+  assert.equal(isStranger(peer(0), []), false);
+});
+
+const anyId = fc.integer({ min: 0, max: 5 });
+const anyRule = fc
+  .record({
+    uids: fc.option(fc.array(anyId, { maxLength: 3 }), { nil: undefined }),
+    gids: fc.option(fc.array(anyId, { maxLength: 3 }), { nil: undefined }),
+    operations: fc.option(fc.subarray([...operations]), { nil: undefined }),
+    mechanisms: fc.option(fc.subarray([...mechanisms]), { nil: undefined }),
+    keys: fc.constantFrom('pkcs11:', 'pkcs11:object=www', 'pkcs11:object=m*').map(parsePkcs11Pattern),
+  })
+  .map(rule);
+const anyPeer = fc.record({ uid: anyId, gid: anyId, groups: fc.array(anyId, { maxLength: 3 }), pid: fc.constant(1) });
+
+test('a rule added after the one that matched never changes the decision', () => {
+  fc.assert(
+    fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), anyRule, (who, rules, more) => {
+      const before = authorise(who, www, sign, rules);
+      if (before !== undefined) assert.equal(authorise(who, www, sign, [...rules, more]), before);
+    }),
+  );
+});
+
+test('removing rules never grants anything', () => {
+  fc.assert(
+    fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), fc.nat(4), (who, rules, drop) => {
+      const fewer = rules.filter((_, i) => i !== drop);
+      if (authorise(who, www, sign, rules) === undefined) assert.equal(authorise(who, www, sign, fewer), undefined);
+    }),
+  );
+});

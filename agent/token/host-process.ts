@@ -1,0 +1,198 @@
+/**
+ * One token host seen from the agent: spawns it, sends operations, matches replies, and kills it when it hangs.
+ * A host that ended rejects what was in flight with HostLost; the token decides what runs again.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { Packr } from 'msgpackr';
+import { AgentError, FrameReader, encodeFrame } from '@keyagent/protocol';
+import {
+  hostFrameMax,
+  type HostError,
+  type HostOperation,
+  type HostParams,
+  type HostResult,
+} from '../host/host-protocol.js';
+import { native } from '../native/index.js';
+
+/** The host ended while the request was in flight: nobody knows whether the token did it. */
+export class HostLost extends AgentError {
+  constructor() {
+    super('TOKEN_ERROR', 'the token host ended; try again');
+  }
+}
+
+/** What the token said, with the PKCS#11 name of the cause for log and audit. */
+export class TokenFault extends AgentError {
+  readonly ckr: string | undefined;
+
+  constructor(error: HostError) {
+    super(error.code, error.message);
+    this.ckr = error.ckr;
+  }
+}
+
+export interface HostSettings {
+  readonly token: string;
+  readonly sessions: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** An operation that takes longer means that the module hangs: the host is killed. Milliseconds. */
+  readonly operationMs: number;
+  /** The same for a login: an operator may be at a PIN pad. */
+  readonly loginMs: number;
+}
+
+interface Pending {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: AgentError) => void;
+  readonly killAt: number;
+}
+
+const hostMain = fileURLToPath(new URL('../host/main.js', import.meta.url));
+const packr = new Packr({ useRecords: false });
+/** Of the agent's own environment, what a module has no business with. */
+const withheld = /^(NODE_|LISTEN_|NOTIFY_|CREDENTIALS_DIRECTORY$|KEYAGENT_SOCK$|KEYAGENT_CONTROL_SOCK$|KEYAGENT_CONFIG$)/;
+const hangCheckMs = 250;
+
+/** Events: 'exit' once; 'presence' (boolean) when the token leaves or returns. */
+export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boolean] }> {
+  readonly pid: number | undefined;
+  alive = true;
+  private readonly child: ChildProcess;
+  private readonly channel: Duplex;
+  private readonly pinFd: number;
+  private readonly reader = new FrameReader(hostFrameMax);
+  private readonly pending = new Map<number, Pending>();
+  private readonly hangCheck: NodeJS.Timeout;
+  private nextId = 1;
+  private corked = false;
+
+  constructor(private readonly settings: HostSettings) {
+    super();
+    this.child = spawn(process.execPath, [hostMain, settings.token], {
+      env: hostEnvironment(settings),
+      // A vendor's module may print to stdout: it goes to the log with everything else.
+      stdio: ['ignore', process.stderr, 'inherit', 'pipe', 'pipe'],
+    });
+    this.pid = this.child.pid;
+    this.channel = this.child.stdio[3] as Duplex;
+    this.pinFd = (this.child.stdio[4] as Socket & { _handle: { fd: number } })._handle.fd;
+    this.channel.on('data', (chunk: Buffer) => {
+      this.receive(chunk);
+    });
+    this.channel.on('error', () => {
+      this.kill();
+    });
+    this.child.stdio[4]?.on('error', () => {
+      this.kill();
+    });
+    this.child.once('error', (error) => {
+      this.ended(error.message);
+    });
+    this.child.once('exit', (code, signal) => {
+      this.ended(signal === null ? `exit status ${String(code)}` : `signal ${signal}`);
+    });
+    this.hangCheck = setInterval(() => {
+      this.killIfHung(Date.now());
+    }, hangCheckMs).unref();
+  }
+
+  get inFlight(): number {
+    return this.pending.size;
+  }
+
+  call<O extends HostOperation>(operation: O, params: HostParams<O>): Promise<HostResult<O>> {
+    if (!this.alive) return Promise.reject(new HostLost());
+    const id = this.nextId;
+    this.nextId = id === 0xffffffff ? 1 : id + 1;
+    const limitMs = operation === 'login' ? this.settings.loginMs : this.settings.operationMs;
+    return new Promise((resolve, reject) => {
+      this.pending.set(id, {
+        resolve: resolve as (result: unknown) => void,
+        reject,
+        killAt: Date.now() + limitMs,
+      });
+      this.write(encodeFrame(packr.pack([id, operation, params])));
+    });
+  }
+
+  /** Logs in. The PIN goes beside the frames, so that no codec copies it; the caller wipes it. */
+  async login(pin: Uint8Array | undefined): Promise<HostResult<'login'>> {
+    if (!this.alive) throw new HostLost();
+    if (pin !== undefined) native.writeSecret(this.pinFd, pin);
+    return this.call('login', { pin: pin !== undefined });
+  }
+
+  kill(): void {
+    if (this.alive) this.child.kill('SIGKILL');
+  }
+
+  private receive(chunk: Buffer): void {
+    try {
+      for (const body of this.reader.push(chunk)) this.settle(body);
+    } catch {
+      // A host that breaks its own protocol is as good as crashed; `exit` tells everybody who waits.
+      this.kill();
+    }
+  }
+
+  private settle(body: Buffer): void {
+    const [id, error, result] = packr.unpack(body) as [number, HostError | string | null, unknown];
+    if (id === 0) {
+      if (error === 'presence') this.emit('presence', (result as { present: boolean }).present);
+      return;
+    }
+    const pending = this.pending.get(id);
+    if (pending === undefined) throw new Error(`reply to unknown request ${String(id)}`);
+    this.pending.delete(id);
+    if (error === null) pending.resolve(result);
+    else pending.reject(new TokenFault(error as HostError));
+  }
+
+  /** All requests of one turn of the event loop leave in one write. */
+  private write(frame: Buffer): void {
+    if (!this.corked) {
+      this.corked = true;
+      this.channel.cork();
+      process.nextTick(() => {
+        this.corked = false;
+        this.channel.uncork();
+      });
+    }
+    this.channel.write(frame);
+  }
+
+  private killIfHung(now: number): void {
+    for (const { killAt } of this.pending.values()) {
+      if (killAt <= now) {
+        this.kill();
+        return;
+      }
+    }
+  }
+
+  private ended(how: string): void {
+    if (!this.alive) return;
+    this.alive = false;
+    clearInterval(this.hangCheck);
+    this.channel.destroy();
+    this.child.stdio[4]?.destroy();
+    const lost = new HostLost();
+    for (const pending of this.pending.values()) pending.reject(lost);
+    this.pending.clear();
+    this.emit('exit', how);
+  }
+}
+
+function hostEnvironment(settings: HostSettings): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !withheld.test(name));
+  return {
+    ...Object.fromEntries(own),
+    ...settings.env,
+    // Asynchronous PKCS#11 calls occupy libuv's threads; two remain for a login and files.
+    UV_THREADPOOL_SIZE: String(settings.sessions + 2),
+  };
+}

@@ -1,0 +1,121 @@
+/** A place for one host of a token: the process that fills it now, whether it is logged in, and its key refs. */
+import { AgentError } from '@keyagent/protocol';
+import type { HostKey, HostResult, TokenInfo, UnusableKey } from '../host/host-protocol.js';
+import type { TokenConfig } from '../config/config.js';
+import { HostProcess } from './host-process.js';
+import { keyIdentity } from './served-key.js';
+
+/** Errors of the token itself in a row after which its host is replaced. */
+const faultsBeforeRestart = 3;
+
+export class HostSlot {
+  loggedIn = false;
+  info: TokenInfo | undefined;
+  private host: HostProcess | undefined;
+  private refs = new Map<string, number>();
+  private faults = 0;
+
+  constructor(
+    private readonly config: TokenConfig,
+    private readonly limits: { operationMs: number; loginMs: number },
+    private readonly onExit: (slot: HostSlot, how: string) => void,
+    private readonly onPresence: (present: boolean) => void,
+  ) {}
+
+  get inFlight(): number {
+    return this.host?.inFlight ?? 0;
+  }
+
+  get alive(): boolean {
+    return this.host?.alive ?? false;
+  }
+
+  /** Starts a process and finds the token. A host that fails to open is ended at once. */
+  async open(): Promise<TokenInfo> {
+    const { name: token, sessions, env, module, uri } = this.config;
+    const host = new HostProcess({ token, sessions, env, ...this.limits });
+    this.host = host;
+    try {
+      this.info = (await host.call('open', { module, uri: uri.text, sessions })).token;
+    } catch (error) {
+      this.host = undefined;
+      host.kill();
+      throw error;
+    }
+    host.once('exit', (how) => {
+      this.forget();
+      this.onExit(this, how);
+    });
+    host.on('presence', this.onPresence);
+    return this.info;
+  }
+
+  /** undefined: a NULL PIN, for a protected authentication path. */
+  async login(pin: Uint8Array | undefined): Promise<void> {
+    const { already } = await this.running().login(pin);
+    // Nobody else logs in through this process: somebody's earlier login would prove nothing about this PIN.
+    if (already) {
+      this.kill();
+      throw new AgentError('TOKEN_ERROR', 'the module says that it is logged in already; its host was restarted');
+    }
+    this.loggedIn = true;
+    this.faults = 0;
+  }
+
+  async logout(): Promise<void> {
+    this.loggedIn = false;
+    this.refs.clear();
+    if (this.alive) await this.running().call('logout', {});
+  }
+
+  async keys(): Promise<{ keys: HostKey[]; unusable: UnusableKey[] }> {
+    const { keys, unusable, loggedIn } = await this.running().call('keys', {});
+    if (loggedIn) this.refs = new Map(keys.map((key) => [keyIdentity(key), key.ref]));
+    return { keys, unusable };
+  }
+
+  /** Flags change with every failed login. */
+  async refreshInfo(): Promise<TokenInfo> {
+    this.info = (await this.running().call('token', {})).token;
+    return this.info;
+  }
+
+  async perform<O extends 'sign' | 'decrypt'>(
+    operation: O,
+    identity: string,
+    params: Omit<Parameters<HostProcess['call']>[1], 'ref'>,
+  ): Promise<HostResult<O>> {
+    const ref = this.refs.get(identity);
+    if (ref === undefined) throw new AgentError('NOT_FOUND', 'the key is no longer in the token');
+    try {
+      const result = await this.running().call(operation, { ...params, ref } as never);
+      this.faults = 0;
+      return result as HostResult<O>;
+    } catch (error) {
+      this.countFault(error);
+      throw error;
+    }
+  }
+
+  kill(): void {
+    this.host?.kill();
+    this.forget();
+  }
+
+  private countFault(error: unknown): void {
+    if (!(error instanceof AgentError)) return;
+    if (error.code === 'LOCKED') this.loggedIn = false;
+    if (error.code === 'TOKEN_ERROR' && ++this.faults >= faultsBeforeRestart) this.kill();
+  }
+
+  private forget(): void {
+    this.loggedIn = false;
+    this.refs.clear();
+    this.faults = 0;
+  }
+
+  private running(): HostProcess {
+    if (this.host?.alive !== true) throw new AgentError('TOKEN_ERROR', 'the token host is restarting; try again');
+    return this.host;
+  }
+}

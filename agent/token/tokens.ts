@@ -1,0 +1,86 @@
+/** All tokens: finds the one key that a URI selects. */
+import { AgentError, parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
+import { selects, type ServedKey } from './served-key.js';
+import type { Token } from './token.js';
+
+export interface Found {
+  readonly token: Token;
+  readonly key: ServedKey;
+}
+
+/** Selectors that are remembered with what they selected; cleared when any token's keys change. */
+const rememberedMax = 1024;
+
+export class Tokens {
+  private readonly remembered = new Map<string, Found>();
+  /** The key lists that `remembered` was made from. */
+  private lists: readonly (readonly ServedKey[])[] = [];
+
+  constructor(readonly all: readonly Token[]) {}
+
+  /** The token of this name; without a name the only one. */
+  named(name: string | undefined): Token {
+    if (name === undefined) {
+      const [only, ...more] = this.all;
+      if (only !== undefined && more.length === 0) return only;
+      throw new AgentError('AMBIGUOUS', `name one of the tokens: ${this.names()}`);
+    }
+    const token = this.all.find((candidate) => candidate.name === name);
+    if (token === undefined) throw new AgentError('NOT_FOUND', `no token is named "${name}"; there are: ${this.names()}`);
+    return token;
+  }
+
+  *keys(): Iterable<Found> {
+    for (const token of this.all) for (const key of token.keys) yield { token, key };
+  }
+
+  /**
+   * The one key that the URI selects. `visible` says which candidates may be told to the asker.
+   * Throws INVALID, AMBIGUOUS with the candidates, NOT_FOUND, or LOCKED while a token's keys are not all known.
+   */
+  find(text: string, visible: (key: ServedKey) => boolean): Found {
+    this.forgetIfChanged();
+    const hit = this.remembered.get(text);
+    if (hit !== undefined) return hit;
+    const uri = parsePkcs11Uri(text);
+    refuseSelectorQuery(uri);
+    const matching = [...this.keys()].filter(({ key }) => selects(uri, key));
+    const [found, ...more] = matching;
+    if (found === undefined) throw this.nothingMatches(uri);
+    if (more.length > 0) throw ambiguous(text, matching.map(({ key }) => key).filter(visible));
+    this.remember(text, found);
+    return found;
+  }
+
+  private remember(text: string, found: Found): void {
+    if (this.remembered.size >= rememberedMax) this.remembered.clear();
+    this.remembered.set(text, found);
+  }
+
+  private forgetIfChanged(): void {
+    if (this.all.every(({ keys }, i) => keys === this.lists[i])) return;
+    this.lists = this.all.map(({ keys }) => keys);
+    this.remembered.clear();
+  }
+
+  private nothingMatches(uri: Pkcs11Uri): AgentError {
+    const unknown = this.all.find(({ complete }) => !complete);
+    if (unknown === undefined) return new AgentError('NOT_FOUND', `no key matches ${uri.text}; "keyagent keys" lists them`);
+    if (unknown.state === 'absent') return new AgentError('TOKEN_ABSENT', `token ${unknown.name} is not there: ${unknown.detail}`);
+    return new AgentError(
+      'LOCKED',
+      `no key that is known so far matches ${uri.text}; unlock ${unknown.name} once so that all its keys are known`,
+    );
+  }
+
+  private names(): string {
+    return this.all.map(({ name }) => name).join(', ');
+  }
+}
+
+function ambiguous(text: string, candidates: readonly ServedKey[]): AgentError {
+  const uris = candidates.map(({ uri }) => uri);
+  return new AgentError('AMBIGUOUS', `${text} matches more than one key; use one of: ${uris.join(' ')}`, {
+    candidates: uris,
+  });
+}

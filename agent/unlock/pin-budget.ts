@@ -1,0 +1,92 @@
+/**
+ * The PIN budget: at most one unsuccessful or unconfirmed automatic C_Login per PIN value per token, whatever crashed.
+ * A record of the value is synced before the login and removed when it succeeded; while it stands, no other source is
+ * asked automatically, and the same source only with a value that was not tried.
+ */
+import { randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
+import { join } from 'node:path';
+import { AgentError, sourceNames, type SourceName } from '@keyagent/protocol';
+import { z } from 'zod';
+import { readStateFile, removeStateFile, writeStateFile } from '../state/state-file.js';
+
+const attempt = z.strictObject({ salt: z.hex(), tag: z.hex() });
+const recordFile = z.strictObject({
+  version: z.literal(1),
+  serial: z.string(),
+  source: z.enum(sourceNames),
+  attempts: z.array(attempt).min(1).max(64),
+});
+type BudgetRecord = z.infer<typeof recordFile>;
+
+/** Short on purpose: it tells apart values that were tried, and is of little use for guessing one. Bytes. */
+const tagLength = 4;
+const scryptCost = { N: 16384, r: 8, p: 1 };
+
+export class PinBudget {
+  constructor(
+    private readonly stateDir: string,
+    private readonly token: string,
+  ) {}
+
+  /** Throws PIN_BLOCKED when this source must not even be asked. */
+  requireSource(source: SourceName): void {
+    const record = this.read();
+    if (record !== undefined && record.source !== source) {
+      throw this.blocked(`the PIN from ${record.source} was refused or never confirmed`);
+    }
+  }
+
+  /**
+   * Writes the record of this attempt; call it right before C_Login. Throws PIN_BLOCKED when the value was tried
+   * before, and when the record cannot be written.
+   */
+  spend(source: SourceName, serial: string, pin: Uint8Array): void {
+    this.requireSource(source);
+    const record = this.read();
+    if (record !== undefined && record.serial !== serial) {
+      throw this.blocked(`it was tried on the token with serial ${record.serial}, not on this one`);
+    }
+    const tried = record?.attempts ?? [];
+    if (tried.some(({ salt, tag }) => timingSafeEqual(tagOf(pin, salt), Buffer.from(tag, 'hex')))) {
+      throw this.blocked(`the PIN from ${source} was refused or never confirmed`);
+    }
+    const salt = randomBytes(16).toString('hex');
+    const attempts = [...tried, { salt, tag: tagOf(pin, salt).toString('hex') }];
+    this.write({ version: 1, serial, source, attempts });
+  }
+
+  /** After a login that succeeded. */
+  restore(): void {
+    removeStateFile(this.path);
+  }
+
+  private read(): BudgetRecord | undefined {
+    try {
+      const content = readStateFile(this.path);
+      return content === undefined ? undefined : recordFile.parse(JSON.parse(content.toString()));
+    } catch (error) {
+      throw this.blocked(`${this.path} cannot be read`, error);
+    }
+  }
+
+  private write(record: BudgetRecord): void {
+    try {
+      writeStateFile(this.path, `${JSON.stringify(record)}\n`);
+    } catch (error) {
+      throw this.blocked(`${this.path} cannot be written`, error);
+    }
+  }
+
+  private blocked(why: string, cause?: unknown): AgentError {
+    const message = `no automatic login to ${this.token}: ${why}; run "keyagent unlock ${this.token}"`;
+    return new AgentError('PIN_BLOCKED', message, { cause });
+  }
+
+  private get path(): string {
+    return join(this.stateDir, `${this.token}.pin-budget.json`);
+  }
+}
+
+function tagOf(pin: Uint8Array, salt: string): Buffer {
+  return scryptSync(pin, Buffer.from(salt, 'hex'), tagLength, scryptCost);
+}
