@@ -1,0 +1,61 @@
+/** The C parts' own tests (cmocka, through meson): as built, under ASan and UBSan, under valgrind; and what the libraries need. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { mustRun } from './support/command.js';
+import { providerModule, root } from './support/paths.js';
+
+const timeoutMs = 600_000;
+const builds = path.join(root, 'build');
+const options = { cwd: root, timeoutMs };
+
+/** meson calls an empty list of tests a success; here it is none. */
+async function mesonTest(directory: string, ...args: string[]): Promise<void> {
+  const common = ['test', '-C', directory, '--num-processes=2', '--print-errorlogs'];
+  const { stdout } = await mustRun('meson', [...common, ...args], options);
+  assert.match(stdout, /^Ok: +[1-9]/m);
+  assert.match(stdout, /^Skipped: +0/m);
+}
+
+test('the C library and the provider pass their tests', async () => {
+  await mesonTest(path.join(builds, 'meson/c'));
+});
+
+test('the C library and the provider pass their tests under ASan and UBSan', async () => {
+  const directory = path.join(builds, 'meson-sanitized/c');
+  if (!existsSync(path.join(directory, 'build.ninja'))) {
+    const sanitize = ['-Db_sanitize=address,undefined', '-Db_lundef=false', '-Doptimization=1'];
+    await mustRun('meson', ['setup', directory, 'clients/c', ...sanitize], options);
+  }
+  await mesonTest(directory);
+});
+
+test('valgrind finds nothing wrong and nothing lost in the C library and the provider', async () => {
+  const valgrind =
+    'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect';
+  await mesonTest(path.join(builds, 'meson/c'), `--wrapper=${valgrind}`, '--timeout-multiplier=10');
+});
+
+test("the addon's padding passes its tests, always under ASan and UBSan", async () => {
+  await mesonTest(path.join(builds, 'meson/native'));
+});
+
+for (const library of [path.join(builds, 'lib/libkeyagent.so.1'), providerModule]) {
+  test(`${path.basename(library)} needs no libcrypto and exports nothing but its own`, async () => {
+    const { stdout } = await mustRun('readelf', ['--dynamic', '--wide', library]);
+    const needed = [...stdout.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name);
+    assert.ok(needed.includes('libc.so.6'));
+    const allowed = /^(libc\.so\.6|libmd\.so\.0|libpthread\.so\.0|libkeyagent\.so\.1)$/;
+    assert.deepEqual(
+      needed.filter((name) => name === undefined || !allowed.test(name)),
+      [],
+    );
+    const symbols = (await mustRun('nm', ['--dynamic', '--defined-only', '--format=just-symbols', library]))
+      .stdout;
+    const foreign = symbols
+      .split('\n')
+      .filter((name) => !/^($|ka_|LIBKEYAGENT_|OSSL_provider_init$)/.test(name));
+    assert.deepEqual(foreign, []);
+  });
+}

@@ -1,0 +1,94 @@
+/** What the kernel tells about processes: /proc. */
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+
+export function childrenOf(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((other) => parentOf(other) === pid);
+}
+
+/** Real uid of a process. */
+export function uidOf(pid: number): number {
+  return Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+/** Files that a process has mapped: libraries and modules. */
+export function mappedFiles(pid: number): string[] {
+  const paths = mappings(pid).flatMap(({ file }) => (file.startsWith('/') ? [file] : []));
+  return [...new Set(paths)];
+}
+
+/**
+ * Whether each of the patterns occurs anywhere in what a process can read and write.
+ * @param patterns    by name; at least a few random bytes each
+ * @returns names of those that were found
+ */
+export function scanMemory(pid: number, patterns: Readonly<Record<string, Buffer>>): Set<string> {
+  const found = new Set<string>();
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  try {
+    for (const { start, size, readable } of mappings(pid)) {
+      if (!readable) continue;
+      const bytes = readMapping(memory, start, size);
+      for (const [name, pattern] of Object.entries(patterns)) if (bytes.includes(pattern)) found.add(name);
+    }
+  } finally {
+    closeSync(memory);
+  }
+  return found;
+}
+
+interface Mapping {
+  start: bigint;
+  size: number;
+  readable: boolean;
+  file: string;
+}
+
+function mappings(pid: number): Mapping[] {
+  return readFileSync(`/proc/${pid}/maps`, 'utf8')
+    .split('\n')
+    .flatMap((line) => {
+      const [, from, to, mode, file] = /^(\w+)-(\w+) (\S+) \S+ \S+ \d+ *(.*)$/.exec(line) ?? [];
+      if (from === undefined || to === undefined || mode === undefined) return [];
+      const start = BigInt(`0x${from}`);
+      const special = file === '[vvar]' || file === '[vsyscall]' || file === '[vvar_vclock]';
+      const readable = mode.startsWith('r') && !special;
+      return [{ start, size: Number(BigInt(`0x${to}`) - start), readable, file: file ?? '' }];
+    });
+}
+
+/** Pages that the kernel does not give (a file that shrank) end the mapping early. */
+function readMapping(memory: number, start: bigint, size: number): Buffer {
+  const bytes = Buffer.allocUnsafe(size);
+  let length = 0;
+  while (length < size) {
+    const count = readChunk(memory, bytes, length, start);
+    if (count === 0) break;
+    length += count;
+  }
+  return bytes.subarray(0, length);
+}
+
+function readChunk(memory: number, bytes: Buffer, offset: number, start: bigint): number {
+  try {
+    return readSync(memory, bytes, offset, bytes.length - offset, start + BigInt(offset));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EIO') return 0;
+    throw error;
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch (error) {
+    // It ended meanwhile.
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
+  // The name in parentheses may hold anything (proc(5)).
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
