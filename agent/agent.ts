@@ -15,10 +15,12 @@ import { notifySystemd, type InheritedSockets } from './socket/systemd.js';
 import { KeyCache } from './token/key-cache.js';
 import { Token } from './token/token.js';
 import { Tokens } from './token/tokens.js';
-import { Broker } from './unlock/broker.js';
+import { Broker, type Ward } from './unlock/broker.js';
 import { PinBudget } from './unlock/pin-budget.js';
 import { Revocation } from './unlock/revocation.js';
+import { SourceAnswers } from './unlock/source-answers.js';
 import { pinSource } from './unlock/sources/pin-sources.js';
+import { TokenUnlocker } from './unlock/token-unlocker.js';
 import { AgentError } from '@keyagent/protocol';
 import { version } from './version.js';
 
@@ -58,14 +60,8 @@ export class Agent {
     this.rules = config.rules;
     this.revocation = new Revocation(config.stateDir);
     this.tokens = new Tokens(config.tokens.map((token) => this.makeToken(token)));
-    this.broker = new Broker({
-      tokens: this.tokens.all,
-      budget: (token) => new PinBudget(config.stateDir, token.name),
-      source: (name, token) => pinSource(name, token.config),
-      revocation: this.revocation,
-      audit: this.audit,
-      log,
-    });
+    const wards = new Map(this.tokens.all.map((token) => [token, this.makeWard(token)]));
+    this.broker = new Broker(wards, this.revocation, this.audit);
   }
 
   /** Opens every socket; what systemd handed over is not bound again. */
@@ -138,6 +134,13 @@ export class Agent {
       }
     });
     return token;
+  }
+
+  private makeWard(token: Token): Ward {
+    const { audit, log, revocation } = this;
+    const answers = new SourceAnswers(token.name, (name) => pinSource(name, token.config), log);
+    const budget = new PinBudget(this.config.stateDir, token.name);
+    return { answers, unlocker: new TokenUnlocker({ token, budget, answers, revocation, audit, log }) };
   }
 
   private accept(face: Face, socket: Socket): void {

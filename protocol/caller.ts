@@ -6,7 +6,7 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { decodeReply, encodeNotice, encodeRequest, isNotice } from './codec.js';
-import { AgentError, errorCode, type AgentErrorOptions } from './errors.js';
+import { AgentError } from './errors.js';
 import { FrameReader } from './frame.js';
 import { limits, protocolVersion } from './limits.js';
 import {
@@ -17,8 +17,8 @@ import {
   type Reply,
   type Request,
   type Result,
-  type WireError,
 } from './schema.js';
+import { fromWireError } from './wire-error.js';
 
 export interface CallOptions {
   /** How long to wait; it also travels as deadline_ms where the method has one. */
@@ -191,12 +191,12 @@ export class Caller extends EventEmitter<CallerEvents> {
       this.emit('notice', message);
       return;
     }
-    if (message.id === 0 && 'error' in message) return this.#end(toAgentError(message.error));
+    if (message.id === 0 && 'error' in message) return this.#end(fromWireError(message.error));
     const settle = this.#pending.get(message.id)?.settle;
     this.#pending.delete(message.id);
     this.#inFlight--;
     this.#sendQueued();
-    settle?.('error' in message ? toAgentError(message.error) : message.result);
+    settle?.('error' in message ? fromWireError(message.error) : message.result);
   }
 
   #end(reason: AgentError | undefined): void {
@@ -223,12 +223,4 @@ function lost(cause?: Error): AgentError {
 
 function cancelled(signal: AbortSignal | undefined): AgentError {
   return new AgentError('CANCELLED', 'cancelled', { cause: signal?.reason });
-}
-
-/** A number that is not in the table counts as INTERNAL; so do those that never travel. */
-function toAgentError({ code, message, candidates, retry_after_ms: retryAfterMs }: WireError): AgentError {
-  const options: AgentErrorOptions = {};
-  if (candidates !== undefined) options.candidates = candidates;
-  if (retryAfterMs !== undefined) options.retryAfterMs = retryAfterMs;
-  return new AgentError(errorCode(code) ?? 'INTERNAL', message, options);
 }

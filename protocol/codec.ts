@@ -51,13 +51,11 @@ export function isNotice(message: Reply | Request | Notice): message is Notice {
   return !('id' in message);
 }
 
-/** @throws AgentError TOO_LARGE for a field over its limit, INVALID for one that is not in the schema */
-export function encodeRequest(request: Request): Buffer {
-  const { id, method, params } = request;
-  if (!Number.isInteger(id) || id < 1 || id > 0xffffffff)
-    throw new AgentError('INVALID', 'a request id out of range');
-  checkOutgoing(methods[method].params, params, method, 'INVALID');
-  return encode([messageType.request, id, method, params]);
+/** @throws AgentError TOO_LARGE for a field over its limit, INVALID for what is not in the schema */
+export function encodeRequest({ id, method, params }: Request): Buffer {
+  const isId = Number.isInteger(id) && id >= 1 && id <= 0xffffffff;
+  if (!isId) throw new AgentError('INVALID', 'a request id out of range');
+  return encode([messageType.request, id, method, params], methods[method].params, params, method, 'INVALID');
 }
 
 /**
@@ -67,17 +65,17 @@ export function encodeRequest(request: Request): Buffer {
  */
 export function encodeReply(method: Method | undefined, reply: Reply): Buffer {
   if ('error' in reply) {
-    checkOutgoing(errorFields, reply.error, 'error', 'INTERNAL');
-    return encode([messageType.reply, reply.id, reply.error, null]);
+    const { id, error } = reply;
+    return encode([messageType.reply, id, error, null], errorFields, error, 'error', 'INTERNAL');
   }
+  const { id, result } = reply;
   if (method === undefined) throw new AgentError('INTERNAL', 'a result without a method');
-  checkOutgoing(methods[method].result, reply.result, method, 'INTERNAL');
-  return encode([messageType.reply, reply.id, null, reply.result]);
+  return encode([messageType.reply, id, null, result], methods[method].result, result, method, 'INTERNAL');
 }
 
-export function encodeNotice(notice: Notice): Buffer {
-  checkOutgoing(notifications[notice.method].params, notice.params, notice.method, 'INTERNAL');
-  return encode([messageType.notice, notice.method, notice.params]);
+export function encodeNotice({ method, params }: Notice): Buffer {
+  const fields = notifications[method].params;
+  return encode([messageType.notice, method, params], fields, params, method, 'INTERNAL');
 }
 
 /**
@@ -187,23 +185,34 @@ function uintAt(body: Uint8Array, at: number): number | undefined {
   return value;
 }
 
-function encode(message: readonly unknown[]): Buffer {
-  const frame = packr.pack(message, RESERVE_START_SPACE | frameHeaderLength);
-  const length = frame.length - frameHeaderLength;
-  if (length > limits.frame)
-    throw new AgentError('TOO_LARGE', `the message takes ${length} bytes of at most ${limits.frame}`);
-  frame.writeUInt32BE(length, 0);
-  return frame;
-}
-
-function checkOutgoing(fields: Fields, value: unknown, what: string, otherwise: ErrorCode): void {
+/** @param blame  the error for a message that breaks the protocol, limits apart: whose mistake it is */
+function encode(
+  message: readonly unknown[],
+  fields: Fields,
+  value: unknown,
+  what: string,
+  blame: ErrorCode,
+): Buffer {
   try {
     validate(fields, value, what);
+    const frame = pack(message);
+    // For what no schema sees: text that has no UTF-8 (lone surrogates), or begins with a byte order mark.
+    scan(frame.subarray(frameHeaderLength));
+    return frame;
   } catch (error) {
-    if (error instanceof AgentError && error.code === 'TOO_LARGE') throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new AgentError(otherwise, reason, { cause: error });
+    if (!(error instanceof AgentError) || error.code === 'TOO_LARGE') throw error;
+    throw new AgentError(blame, error.message, { cause: error });
   }
+}
+
+function pack(message: readonly unknown[]): Buffer {
+  const frame = packr.pack(message, RESERVE_START_SPACE | frameHeaderLength);
+  const length = frame.length - frameHeaderLength;
+  if (length > limits.frame) {
+    throw new AgentError('TOO_LARGE', `the message takes ${length} bytes of at most ${limits.frame}`);
+  }
+  frame.writeUInt32BE(length, 0);
+  return frame;
 }
 
 function malformed(reason: string): AgentError {

@@ -10,3 +10,4 @@ export * from './pkcs11-match.js';
 export * from './pkcs11-uri.js';
 export * from './schema.js';
 export * from './trust.js';
+export * from './wire-error.js';

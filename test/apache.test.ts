@@ -1,7 +1,9 @@
 /** Apache in each of its forms serves TLS with keys that stay in a token: every handshake is signed by the agent. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Agent } from './support/agent.js';
 import { mpms, page, type Apache } from './support/apache.js';
+import { auditOf } from './support/audit.js';
 import { cleanupAfter } from './support/cleanup.js';
 import { deploy, type Deployment, type Reference } from './support/deployment.js';
 import { fetchPage, fingerprintOf, handshakes, type Target } from './support/handshakes.js';
@@ -72,11 +74,12 @@ for (const mpm of mpms) {
 }
 
 async function showProfile(
-  { authority, token }: Deployment,
+  { agent, authority, token }: Deployment,
   apache: Apache,
   profile: Profile,
 ): Promise<void> {
   const target = { port: apache.port, ca: authority.root, tls: profile.tls };
+  const usedBefore = usesOf(agent);
   const { body } = await fetchPage(target);
   assert.equal(body, page);
 
@@ -94,7 +97,15 @@ async function showProfile(
     counts.reduce((sum, { succeeded }) => sum + succeeded, 0),
     500,
   );
+  // One use of the key for each handshake: none was resumed, none was signed by anything else.
+  assert.equal(usesOf(agent) - usedBefore, 501);
   // The spare token's key of the same label never answered.
   const expected = `${profile.session} ${fingerprintOf(token.key(profile.key).certificateFile)}`;
   assert.deepEqual([...new Set(counts.flatMap(({ sessions }) => [...sessions]))], [expected]);
+}
+
+/** How often a key was used. */
+function usesOf(agent: Agent): number {
+  return auditOf(agent).filter(({ event, outcome }) => /^(sign|decrypt)$/.test(event) && outcome === 'ok')
+    .length;
 }

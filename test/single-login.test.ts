@@ -17,9 +17,10 @@ import { makeKeyFile } from './support/softhsm.js';
 const key = { label: 'www', type: 'rsa:2048' } as const;
 const asRoot = { skip: isRoot ? false : "needs root, to read another user's memory" };
 
-test('however many servers, children and graceful restarts, the token sees one C_Initialize and one C_Login', async (t) => {
+test('however many servers, children and restarts, the token sees one C_Initialize and one C_Login', async (t) => {
   const deployment = await deploy(cleanupAfter(t), { keys: [key], agent: { counted: true } });
   const { agent, authority } = deployment;
+  const signedAtUnlock = agent.calls('C_Sign');
   for (const mpm of mpms) {
     const apache = await deployment.apache({ mpm, reference: 'uri', keys: [key.label] });
     for (let restart = 0; restart < 3; restart++) {
@@ -34,8 +35,9 @@ test('however many servers, children and graceful restarts, the token sees one C
     }
     assert.deepEqual(await pkcs11Modules(processesOf(apache)), []);
   }
-  const { C_Initialize, C_Login, C_Sign } = agent.calls();
-  assert.deepEqual({ C_Initialize, C_Login, C_Sign }, { C_Initialize: 1, C_Login: 1, C_Sign: 3 * 3 * 40 });
+  assert.equal(agent.calls('C_Sign') - signedAtUnlock, mpms.length * 3 * 40);
+  assert.equal(agent.calls('C_Initialize'), 1);
+  assert.equal(agent.calls('C_Login'), 1);
 });
 
 test(

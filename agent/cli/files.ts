@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { CommandError } from './exit-codes.js';
-import type { Streams } from './session.js';
+import type { Streams } from './streams.js';
 
 /** Chunks of the input, however long it is. @throws CommandError NO_INPUT */
 export async function* readInput(file: string, { stdin }: Streams): AsyncGenerator<Buffer> {

@@ -6,7 +6,7 @@
 import { AgentError } from '@keyagent/protocol';
 import { pinFromLine, pinLineMax } from '../unlock/sources/pin-line.js';
 import { CommandError } from './exit-codes.js';
-import type { Streams } from './session.js';
+import type { Streams } from './streams.js';
 
 /** @throws CommandError USAGE without a terminal, INTERRUPTED on Ctrl-C; AgentError INVALID */
 export async function promptPin(message: string, streams: Streams): Promise<Buffer> {

@@ -16,7 +16,8 @@ import { addStatus } from './commands/status.js';
 import { addStop } from './commands/stop.js';
 import { addUnlock } from './commands/unlock.js';
 import { reportError } from './report-error.js';
-import { Session, type GlobalOptions, type Streams } from './session.js';
+import { Session, type GlobalOptions } from './session.js';
+import type { Streams } from './streams.js';
 
 const commands = [
   addStatus,

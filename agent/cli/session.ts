@@ -1,14 +1,9 @@
 /** What every command has: the global options, the streams, and connections to the agent. */
 import { AgentError, connectCaller, type Caller } from '@keyagent/protocol';
 import type { Surroundings } from '../config/locations.js';
+import { writeOutput } from './files.js';
 import { socketPaths, type SocketOptions, type SocketPaths } from './sockets.js';
-
-/** The parts of a process that a command uses; tests give others. */
-export interface Streams {
-  stdin: NodeJS.ReadableStream & { isTTY?: boolean };
-  stdout: NodeJS.WritableStream & { isTTY?: boolean };
-  stderr: NodeJS.WritableStream & { isTTY?: boolean };
-}
+import type { Streams } from './streams.js';
 
 export interface GlobalOptions extends SocketOptions {
   json?: boolean;
@@ -53,8 +48,9 @@ export class Session {
   }
 
   /** One JSON document with --json, otherwise the text. */
-  print(document: object, text: string): void {
-    this.streams.stdout.write(this.options().json === true ? `${JSON.stringify(document)}\n` : text);
+  async print(document: object, text: string): Promise<void> {
+    const content = this.options().json === true ? `${JSON.stringify(document)}\n` : text;
+    await writeOutput('-', Buffer.from(content), this.streams);
   }
 
   warn(text: string): void {

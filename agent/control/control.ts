@@ -23,7 +23,11 @@ export interface ControlContext {
   readonly stop: () => void;
 }
 
-export async function control(request: Request, peer: Peer, context: ControlContext): Promise<Result<Method>> {
+export async function control(
+  request: Request,
+  peer: Peer,
+  context: ControlContext,
+): Promise<Result<Method>> {
   switch (request.method) {
     case 'status':
       return status(context);
@@ -50,7 +54,11 @@ export async function control(request: Request, peer: Peer, context: ControlCont
   }
 }
 
-async function unlock(params: Params<'unlock'>, peer: Peer, context: ControlContext): Promise<Result<'unlock'>> {
+async function unlock(
+  params: Params<'unlock'>,
+  peer: Peer,
+  context: ControlContext,
+): Promise<Result<'unlock'>> {
   try {
     const token = context.tokens.named(params.token);
     if (params.pin !== undefined && params.source !== undefined) {

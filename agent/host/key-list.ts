@@ -77,7 +77,8 @@ export class KeyList {
   }
 
   readonly #prove: Proof = (object, publicKey) => {
-    const signSample: SignSample = (candidate, request) => {
+    const signSample: SignSample = async (candidate, request) => {
+      if (this.#token.mechanisms.route(request.mechanism, request.hash) === undefined) return undefined;
       // The candidate may be the wrong key: a signature that it does not verify is an answer here, not a fault.
       const unchecked = { ...planSignature(candidate, this.#token.mechanisms, request), verify: undefined };
       const pace = candidate.algorithm === 'rsa' ? undefined : this.#table.paceOf(object);

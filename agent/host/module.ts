@@ -4,11 +4,12 @@
  */
 import pkcs11js, { type Handle, type PKCS11 } from 'pkcs11js';
 import { AgentError, formatPkcs11Uri, matchesPkcs11Uri, parsePkcs11Uri } from '@keyagent/protocol';
-import { TokenFailure, translate } from './ckr.js';
+import { TokenFailure, rvOf, translate } from './ckr.js';
 import type { TokenInfo } from './host-protocol.js';
 import { ulong } from './objects.js';
 
 const ckfOsLockingOk = 0x2;
+const ckrCryptokiAlreadyInitialized = 0x191;
 const ckfTokenInitialized = 0x400;
 
 /** PKCS#11 v2.40 C_GetTokenInfo; those that decide what a login may cost. */
@@ -43,6 +44,8 @@ export class TokenModule {
     try {
       this.library.C_Initialize({ flags: ckfOsLockingOk });
     } catch (cause) {
+      // By an `open` before this one, which found no token.
+      if (rvOf(cause) === ckrCryptokiAlreadyInitialized) return;
       const failure = translate(cause);
       const ckr = failure instanceof TokenFailure ? failure.ckr : failure.message;
       throw new AgentError('TOKEN_ERROR', `C_Initialize of ${path} failed with ${ckr}`, { cause });

@@ -63,7 +63,7 @@ export class OperationRunner {
       if (!(error instanceof TokenFailure) || !isRepeatable(error.recovery)) throw error;
       // Others that failed beside this one may have renewed sessions and handle already.
       if (error.recovery === 'reopen' && used?.generation === this.#token.sessions.generation) {
-        this.#token.sessions.drop();
+        this.#token.sessions.renew();
       }
       if (key.handle === handle) await this.#callbacks.renewHandle(key);
     }

@@ -13,7 +13,7 @@ export interface SessionCalls {
 
 export interface Session {
   readonly handle: Buffer;
-  /** Counts `drop`: a session of an older generation is known to be stale. */
+  /** Counts `renew` and `drop`: a session of an older generation is not used again. */
   readonly generation: number;
   /** Set by whoever saw an error in it and goes on all the same: it is not used again. */
   suspect: boolean;
@@ -86,17 +86,24 @@ export class SessionPool {
   /** After any error in it. */
   discard(session: Session): void {
     const isLast = this.#open.size === 1 && this.#open.has(session);
-    if (isLast && this.#refusal === undefined) this.#replaceLast(session);
-    else this.#close(session);
+    this.#open.delete(session);
+    if (isLast && this.#refusal === undefined) this.#openAhead();
+    this.#close(session);
     this.#serveWaiters();
     this.#notifyDrained();
   }
 
-  /** Every session is stale or about to be. Those in use are closed when they come back. */
+  /** Sessions are no longer trusted. One is opened before the old ones are closed: a login that lives on stays. */
+  renew(): void {
+    const old = this.#forget();
+    this.#openAhead();
+    for (const session of old) this.#close(session);
+    this.#serveWaiters();
+  }
+
+  /** Nobody is logged in any more, and no session shall be. Those in use are closed when they come back. */
   drop(): void {
-    this.#generation++;
-    this.#limit = this.#configuredLimit;
-    for (const session of this.#idle.splice(0)) this.#close(session);
+    for (const session of this.#forget()) this.#close(session);
     this.#serveWaiters();
   }
 
@@ -129,19 +136,27 @@ export class SessionPool {
     }
   }
 
-  #replaceLast(session: Session): void {
-    this.#open.delete(session);
+  #forget(): Session[] {
+    this.#generation++;
+    this.#limit = this.#configuredLimit;
+    const old = this.#idle.splice(0);
+    for (const session of old) this.#open.delete(session);
+    return old;
+  }
+
+  #openAhead(): void {
     try {
-      const successor = this.#tryOpen();
-      if (successor !== undefined) this.#idle.push(successor);
+      const session = this.#tryOpen();
+      if (session !== undefined) this.#idle.push(session);
     } catch {
       // Whoever takes a session next meets the same error and reports it.
     }
-    this.#close(session);
   }
 
   #close(session: Session): void {
     this.#open.delete(session);
+    // A token that lost its sessions may give an old handle to a new one.
+    for (const { handle } of this.#open) if (handle.equals(session.handle)) return;
     try {
       this.#calls.close(session.handle);
     } catch {

@@ -79,7 +79,12 @@ export class Token {
 
   /** At the end of the process, if no call is running. Tokens at a distance free their sessions sooner. */
   finalize(): void {
-    if (this.sessions.busy === 0) this.library.C_Finalize();
+    if (this.sessions.busy > 0) return;
+    try {
+      this.library.C_Finalize();
+    } catch {
+      // The process ends in any case, and its sessions with it.
+    }
   }
 
   #isSame({ serial, label }: TokenInfo): boolean {

@@ -56,6 +56,12 @@ typedef struct {
     CK_BYTE utc_time[16];
 } CK_TOKEN_INFO;
 
+typedef struct {
+    CK_ULONG min_key_size;
+    CK_ULONG max_key_size;
+    CK_FLAGS flags;
+} CK_MECHANISM_INFO;
+
 typedef CK_RV (*CK_ANY_FUNCTION)(void);
 typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
 
@@ -69,11 +75,11 @@ struct CK_FUNCTION_LIST {
     CK_RV (*C_GetSlotInfo)(CK_SLOT_ID slot, CK_SLOT_INFO *info);
     CK_RV (*C_GetTokenInfo)(CK_SLOT_ID slot, CK_TOKEN_INFO *info);
     CK_ANY_FUNCTION C_GetMechanismList;
-    CK_ANY_FUNCTION C_GetMechanismInfo;
+    CK_RV (*C_GetMechanismInfo)(CK_SLOT_ID slot, CK_ULONG mechanism, CK_MECHANISM_INFO *info);
     CK_ANY_FUNCTION C_InitToken;
     CK_ANY_FUNCTION C_InitPIN;
     CK_ANY_FUNCTION C_SetPIN;
-    CK_RV (*C_OpenSession)
+    CK_RV(*C_OpenSession)
     (CK_SLOT_ID slot, CK_FLAGS flags, void *application, void *notify, CK_SESSION_HANDLE *session);
     CK_RV (*C_CloseSession)(CK_SESSION_HANDLE session);
     CK_RV (*C_CloseAllSessions)(CK_SLOT_ID slot);
@@ -86,11 +92,11 @@ struct CK_FUNCTION_LIST {
     CK_ANY_FUNCTION C_CopyObject;
     CK_ANY_FUNCTION C_DestroyObject;
     CK_ANY_FUNCTION C_GetObjectSize;
-    CK_RV (*C_GetAttributeValue)
+    CK_RV(*C_GetAttributeValue)
     (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes, CK_ULONG count);
     CK_ANY_FUNCTION C_SetAttributeValue;
     CK_RV (*C_FindObjectsInit)(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG count);
-    CK_RV (*C_FindObjects)
+    CK_RV(*C_FindObjects)
     (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count);
     CK_RV (*C_FindObjectsFinal)(CK_SESSION_HANDLE session);
     CK_ANY_FUNCTION C_EncryptInit;
@@ -98,7 +104,7 @@ struct CK_FUNCTION_LIST {
     CK_ANY_FUNCTION C_EncryptUpdate;
     CK_ANY_FUNCTION C_EncryptFinal;
     CK_RV (*C_DecryptInit)(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
-    CK_RV (*C_Decrypt)
+    CK_RV(*C_Decrypt)
     (CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len);
     CK_ANY_FUNCTION C_DecryptUpdate;
     CK_ANY_FUNCTION C_DecryptFinal;

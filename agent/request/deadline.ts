@@ -9,15 +9,20 @@ export function withDeadline<T>(
 ): Promise<T> {
   const inner = new AbortController();
   return new Promise<T>((resolve, reject) => {
-    const stop = (reason: unknown): void => {
+    const stop = (reason: Error): void => {
       inner.abort(reason);
-      reject(reason as Error);
+      reject(reason);
     };
     const cancelled = (): void => {
-      stop(signal.reason);
+      stop(signal.reason as Error);
     };
     const timer = setTimeout(() => {
-      stop(new AgentError('TIMEOUT', `no answer from the token within ${String(timeoutMs)} ms; see "keyagent status"`));
+      stop(
+        new AgentError(
+          'TIMEOUT',
+          `no answer from the token within ${String(timeoutMs)} ms; see "keyagent status"`,
+        ),
+      );
     }, timeoutMs);
     signal.addEventListener('abort', cancelled, { once: true });
     work(inner.signal)

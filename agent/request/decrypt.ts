@@ -6,34 +6,50 @@ import { useKey } from './use-key.js';
 /** SSL 3.0 to TLS 1.2: later versions have no RSA key exchange. */
 const versions = { min: 0x0300, max: 0x0303 };
 
-export async function decrypt(params: Params<'decrypt'>, asker: Asker, context: Context): Promise<Result<'decrypt'>> {
-  return useKey('decrypt', params, asker, context, async ({ token, key }, _rule, { mechanism, hash }, signal) => {
-    return token.perform(
-      'decrypt',
-      key,
-      {
-        mechanism,
-        ciphertext: params.ciphertext,
-        ...(hash === undefined ? {} : { hash }),
-        ...tlsVersions(params),
-      },
-      { signal, repeated: params.repeat ?? false },
-    );
-  });
+export async function decrypt(
+  params: Params<'decrypt'>,
+  asker: Asker,
+  context: Context,
+): Promise<Result<'decrypt'>> {
+  return useKey(
+    'decrypt',
+    params,
+    asker,
+    context,
+    async ({ token, key }, _rule, { mechanism, hash }, signal) => {
+      return token.perform(
+        'decrypt',
+        key,
+        {
+          mechanism,
+          ciphertext: params.ciphertext,
+          ...(hash === undefined ? {} : { hash }),
+          ...tlsVersions(params),
+        },
+        { signal, repeated: params.repeat ?? false },
+      );
+    },
+  );
 }
 
 function tlsVersions(params: Params<'decrypt'>): { clientVersion?: number; negotiatedVersion?: number } {
   const { alg, client_version: client, negotiated_version: negotiated } = params;
   if (alg !== 'rsa-pkcs1-tls') {
     if (client === undefined && negotiated === undefined) return {};
-    throw new AgentError('INVALID', `client_version and negotiated_version are for rsa-pkcs1-tls, not for ${alg}`);
+    throw new AgentError(
+      'INVALID',
+      `client_version and negotiated_version are for rsa-pkcs1-tls, not for ${alg}`,
+    );
   }
   if (client === undefined || negotiated === undefined) {
     throw new AgentError('INVALID', 'rsa-pkcs1-tls needs client_version and negotiated_version');
   }
   const inRange = (version: number): boolean => version >= versions.min && version <= versions.max;
   if (!inRange(client) || (negotiated !== 0 && (!inRange(negotiated) || negotiated > client))) {
-    throw new AgentError('INVALID', 'TLS versions are 0x0300 to 0x0303, and the negotiated one is not above the client\'s');
+    throw new AgentError(
+      'INVALID',
+      "TLS versions are 0x0300 to 0x0303, and the negotiated one is not above the client's",
+    );
   }
   return { clientVersion: client, negotiatedVersion: negotiated };
 }

@@ -5,14 +5,20 @@ import type { Asker, Context } from './context.js';
 
 const pageSize = 16;
 
-export function keys(params: Params<'keys'>, { peer }: Asker, { tokens, rules }: Context): Promise<Result<'keys'>> {
+export function keys(
+  params: Params<'keys'>,
+  { peer }: Asker,
+  { tokens, rules }: Context,
+): Promise<Result<'keys'>> {
   const { after } = params;
   const known = [...tokens.keys()]
     .map(({ key }) => key)
     .filter((key) => mayKnow(peer, key.attributes, rules) && (after === undefined || key.uri > after))
     .sort((a, b) => (a.uri < b.uri ? -1 : 1));
   return Promise.resolve({
-    keys: known.slice(0, pageSize).map(({ uri, algorithm, bits, state }) => ({ uri, algorithm, bits, state })),
+    keys: known
+      .slice(0, pageSize)
+      .map(({ uri, algorithm, bits, state }) => ({ uri, algorithm, bits, state })),
     more: known.length > pageSize,
   });
 }

@@ -18,7 +18,9 @@ export async function sign(params: Params<'sign'>, asker: Asker, context: Contex
         mechanism,
         data: bytesToSign(params, algorithm),
         ...(hash === undefined ? {} : { hash }),
-        ...(mechanism === 'rsa-pss' && rule.pssSaltLength !== undefined ? { saltLength: rule.pssSaltLength } : {}),
+        ...(mechanism === 'rsa-pss' && rule.pssSaltLength !== undefined
+          ? { saltLength: rule.pssSaltLength }
+          : {}),
       },
       { signal, repeated: params.repeat ?? false },
     );
@@ -32,7 +34,8 @@ function bytesToSign({ message, digest }: Params<'sign'>, { hash }: AlgorithmEnt
     throw new AgentError('INVALID', 'give either message or digest');
   }
   if (hash === undefined) {
-    if (message === undefined) throw new AgentError('INVALID', 'ed25519 signs the message itself, not a digest');
+    if (message === undefined)
+      throw new AgentError('INVALID', 'ed25519 signs the message itself, not a digest');
     return message;
   }
   if (message !== undefined) return createHash(hash).update(message).digest();

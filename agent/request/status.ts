@@ -2,7 +2,11 @@
 import type { Params, Result } from '@keyagent/protocol';
 import type { Asker, Context } from './context.js';
 
-export function status(_params: Params<'status'>, _asker: Asker, context: Context): Promise<Result<'status'>> {
+export function status(
+  _params: Params<'status'>,
+  _asker: Asker,
+  context: Context,
+): Promise<Result<'status'>> {
   return Promise.resolve({
     agent: context.agent,
     pid: process.pid,

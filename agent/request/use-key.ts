@@ -2,7 +2,13 @@
  * The common way of sign and decrypt: selector -> key -> decision -> token -> audit record. The decision comes before
  * anything touches the token.
  */
-import { AgentError, algorithms, type AlgorithmEntry, type AlgorithmName, type Operation } from '@keyagent/protocol';
+import {
+  AgentError,
+  algorithms,
+  type AlgorithmEntry,
+  type AlgorithmName,
+  type Operation,
+} from '@keyagent/protocol';
 import { authorise, isStranger, mayKnow } from '../policy/authorise.js';
 import type { Rule } from '../policy/rule.js';
 import { TokenFault } from '../token/host-process.js';
@@ -51,9 +57,16 @@ export async function useKey<T>(
     requireUsable(found.key, algorithm.mechanism);
     const allowing = rule;
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
-    result = await withDeadline(timeoutMs, asker.signal, (signal) => perform(found, allowing, algorithm, signal));
+    result = await withDeadline(timeoutMs, asker.signal, (signal) =>
+      perform(found, allowing, algorithm, signal),
+    );
   } catch (error) {
-    context.audit.record({ ...record, key: auditableUri(key), ...outcomeOf(error), ...(rule && { rule: rule.name }) });
+    context.audit.record({
+      ...record,
+      key: auditableUri(key),
+      ...outcomeOf(error),
+      ...(rule && { rule: rule.name }),
+    });
     throw error;
   }
   context.audit.record({ ...record, key, outcome: 'ok', rule: rule.name });
@@ -61,7 +74,10 @@ export async function useKey<T>(
 }
 
 function denied(asker: Asker, what: string): AgentError {
-  return new AgentError('DENIED', `no rule allows uid ${String(asker.peer.uid)} ${what}; add a [[rule]] to the configuration`);
+  return new AgentError(
+    'DENIED',
+    `no rule allows uid ${String(asker.peer.uid)} ${what}; add a [[rule]] to the configuration`,
+  );
 }
 
 function outcomeOf(error: unknown): { outcome: AgentError['code']; cause?: string } {

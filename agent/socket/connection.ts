@@ -128,7 +128,8 @@ export class Connection {
       return;
     }
     if (incoming.method === 'hello') this.hello(incoming.id, incoming.params);
-    else if (!this.greeted) this.fail(incoming.id, new AgentError('MALFORMED', 'the first request must be hello'));
+    else if (!this.greeted)
+      this.fail(incoming.id, new AgentError('MALFORMED', 'the first request must be hello'));
     else if (this.inFlight.has(incoming.id)) {
       this.fail(incoming.id, new AgentError('MALFORMED', `id ${String(incoming.id)} is already in flight`));
     } else void this.run(incoming);
@@ -193,7 +194,7 @@ export class Connection {
     }
     return {
       code: errorTable[error.code].number,
-      message: error.message.slice(0, limits.errorText / 4),
+      message: textWithin(error.message, limits.errorText),
       ...(error.candidates === undefined ? {} : { candidates: error.candidates.slice(0, 8) }),
       ...(error.retryAfterMs === undefined ? {} : { retry_after_ms: error.retryAfterMs }),
     };
@@ -238,4 +239,10 @@ export class Connection {
     const gone = new AgentError('CANCELLED', 'the requester disconnected');
     for (const abort of this.inFlight.values()) abort.abort(gone);
   }
+}
+
+/** At most `max` bytes of UTF-8, cut between characters. */
+function textWithin(text: string, max: number): string {
+  const bytes = Buffer.from(text);
+  return bytes.length <= max ? text : new TextDecoder().decode(bytes.subarray(0, max), { stream: true });
 }

@@ -24,7 +24,10 @@ export interface Listener {
 /** Open connections that one listener holds at most. */
 const maxConnections = 8192;
 
-export async function bindSocket(address: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
+export async function bindSocket(
+  address: ListenAddress,
+  accept: (socket: Socket) => void,
+): Promise<Listener> {
   prepareDirectory(address);
   await refuseLiveSocket(address.path);
   const server = newServer(accept);
@@ -96,10 +99,16 @@ async function refuseLiveSocket(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isSocket()) {
-    throw new AgentError('CONFIGURATION', `${path} exists and is not a socket; move it away or choose another path`);
+    throw new AgentError(
+      'CONFIGURATION',
+      `${path} exists and is not a socket; move it away or choose another path`,
+    );
   }
   if (await answers(path)) {
-    throw new AgentError('CONFIGURATION', `an agent already listens on ${path}; stop it first (keyagent stop)`);
+    throw new AgentError(
+      'CONFIGURATION',
+      `an agent already listens on ${path}; stop it first (keyagent stop)`,
+    );
   }
 }
 
@@ -112,7 +121,8 @@ function answers(path: string): Promise<boolean> {
     });
     probe.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false);
-      else reject(new AgentError('CONFIGURATION', `cannot probe ${path}: ${error.message}`, { cause: error }));
+      else
+        reject(new AgentError('CONFIGURATION', `cannot probe ${path}: ${error.message}`, { cause: error }));
     });
   });
 }

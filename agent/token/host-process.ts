@@ -54,7 +54,8 @@ interface Pending {
 const hostMain = fileURLToPath(new URL('../host/main.js', import.meta.url));
 const packr = new Packr({ useRecords: false });
 /** Of the agent's own environment, what a module has no business with. */
-const withheld = /^(NODE_|LISTEN_|NOTIFY_|CREDENTIALS_DIRECTORY$|KEYAGENT_SOCK$|KEYAGENT_CONTROL_SOCK$|KEYAGENT_CONFIG$)/;
+const withheld =
+  /^(NODE_|LISTEN_|NOTIFY_|CREDENTIALS_DIRECTORY$|KEYAGENT_SOCK$|KEYAGENT_CONTROL_SOCK$|KEYAGENT_CONFIG$)/;
 const hangCheckMs = 250;
 
 /** Events: 'exit' once; 'presence' (boolean) when the token leaves or returns. */

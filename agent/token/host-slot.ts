@@ -1,25 +1,23 @@
 /** A place for one host of a token: the process that fills it now, whether it is logged in, and its key refs. */
 import { AgentError } from '@keyagent/protocol';
-import type { HostKey, HostResult, TokenInfo, UnusableKey } from '../host/host-protocol.js';
+import type { HostKey, HostParams, HostResult, TokenInfo, UnusableKey } from '../host/host-protocol.js';
 import type { TokenConfig } from '../config/config.js';
 import { HostProcess } from './host-process.js';
 import { keyIdentity } from './served-key.js';
-
-/** Errors of the token itself in a row after which its host is replaced. */
-const faultsBeforeRestart = 3;
 
 export class HostSlot {
   loggedIn = false;
   info: TokenInfo | undefined;
   private host: HostProcess | undefined;
   private refs = new Map<string, number>();
-  private faults = 0;
 
   constructor(
     private readonly config: TokenConfig,
     private readonly limits: { operationMs: number; loginMs: number },
-    private readonly onExit: (slot: HostSlot, how: string) => void,
-    private readonly onPresence: (present: boolean) => void,
+    private readonly callbacks: {
+      exit(slot: HostSlot, how: string): void;
+      presence(present: boolean): void;
+    },
   ) {}
 
   get inFlight(): number {
@@ -44,9 +42,11 @@ export class HostSlot {
     }
     host.once('exit', (how) => {
       this.forget();
-      this.onExit(this, how);
+      this.callbacks.exit(this, how);
     });
-    host.on('presence', this.onPresence);
+    host.on('presence', (present) => {
+      this.callbacks.presence(present);
+    });
     return this.info;
   }
 
@@ -56,10 +56,12 @@ export class HostSlot {
     // Nobody else logs in through this process: somebody's earlier login would prove nothing about this PIN.
     if (already) {
       this.kill();
-      throw new AgentError('TOKEN_ERROR', 'the module says that it is logged in already; its host was restarted');
+      throw new AgentError(
+        'TOKEN_ERROR',
+        'the module says that it is logged in already; its host was restarted',
+      );
     }
     this.loggedIn = true;
-    this.faults = 0;
   }
 
   async logout(): Promise<void> {
@@ -83,16 +85,14 @@ export class HostSlot {
   async perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     identity: string,
-    params: Omit<Parameters<HostProcess['call']>[1], 'ref'>,
+    params: Omit<HostParams<O>, 'ref'>,
   ): Promise<HostResult<O>> {
     const ref = this.refs.get(identity);
     if (ref === undefined) throw new AgentError('NOT_FOUND', 'the key is no longer in the token');
     try {
-      const result = await this.running().call(operation, { ...params, ref } as never);
-      this.faults = 0;
-      return result as HostResult<O>;
+      return await this.running().call<O>(operation, { ...params, ref } as HostParams<O>);
     } catch (error) {
-      this.countFault(error);
+      if (error instanceof AgentError && error.code === 'LOCKED') this.loggedIn = false;
       throw error;
     }
   }
@@ -102,20 +102,14 @@ export class HostSlot {
     this.forget();
   }
 
-  private countFault(error: unknown): void {
-    if (!(error instanceof AgentError)) return;
-    if (error.code === 'LOCKED') this.loggedIn = false;
-    if (error.code === 'TOKEN_ERROR' && ++this.faults >= faultsBeforeRestart) this.kill();
-  }
-
   private forget(): void {
     this.loggedIn = false;
     this.refs.clear();
-    this.faults = 0;
   }
 
   private running(): HostProcess {
-    if (this.host?.alive !== true) throw new AgentError('TOKEN_ERROR', 'the token host is restarting; try again');
+    if (this.host?.alive !== true)
+      throw new AgentError('TOKEN_ERROR', 'the token host is restarting; try again');
     return this.host;
   }
 }

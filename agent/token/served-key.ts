@@ -14,6 +14,8 @@ import type { HostKey, TokenInfo } from '../host/host-protocol.js';
 export interface ServedKey {
   /** Name of the token in the configuration. */
   readonly token: string;
+  /** Which key of which host: the same on every host of a token, unlike a ref. */
+  readonly identity: string;
   /** Selects this key and no other: token, serial, label and id. */
   readonly uri: string;
   /** What rules and selectors are matched against; type is private. */
@@ -37,6 +39,7 @@ export function serveKey(token: string, info: TokenInfo, key: HostKey): ServedKe
   const own = key.certificates[0];
   return {
     token,
+    identity: keyIdentity(key),
     uri: formatPkcs11Uri({ token: info.label, serial: info.serial, object: key.label, id: key.id }),
     attributes: { ...place, object: key.label, id: key.id, type: 'private' },
     certificateAttributes:
@@ -59,14 +62,9 @@ export function selects(uri: Pkcs11Uri, key: ServedKey): boolean {
   return key.certificateAttributes !== undefined && matchesPkcs11Uri(uri, key.certificateAttributes);
 }
 
-/** Which key of which host: the same on every host of a token, unlike a ref. */
-export function keyIdentity(key: { readonly label: string; readonly id: Uint8Array; readonly spki: Uint8Array }): string {
-  return [key.label, Buffer.from(key.id).toString('hex'), Buffer.from(key.spki).toString('base64')].join('\0');
-}
-
-export function identityOf(key: ServedKey): string {
-  const { object, id } = key.attributes;
-  return keyIdentity({ label: object ?? '', id: id ?? new Uint8Array(), spki: key.spki });
+/** Label, id and public key: what tells keys apart wherever they are looked at. */
+export function keyIdentity({ label, id, spki }: Pick<HostKey, 'label' | 'id' | 'spki'>): string {
+  return [label, Buffer.from(id).toString('hex'), Buffer.from(spki).toString('base64')].join('\0');
 }
 
 /** Throws when the key cannot do this mechanism at all, or must not be used. */
@@ -79,7 +77,10 @@ export function requireUsable(key: ServedKey, mechanism: Mechanism): void {
   }
   if (!key.mechanisms.includes(mechanism) && !key.completed.includes(mechanism)) {
     const can = [...key.mechanisms, ...key.completed].join(', ');
-    throw new AgentError('MECHANISM', `${key.uri} cannot do ${mechanism}; it can do: ${can === '' ? 'nothing' : can}`);
+    throw new AgentError(
+      'MECHANISM',
+      `${key.uri} cannot do ${mechanism}; it can do: ${can === '' ? 'nothing' : can}`,
+    );
   }
 }
 

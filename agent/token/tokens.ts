@@ -26,7 +26,8 @@ export class Tokens {
       throw new AgentError('AMBIGUOUS', `name one of the tokens: ${this.names()}`);
     }
     const token = this.all.find((candidate) => candidate.name === name);
-    if (token === undefined) throw new AgentError('NOT_FOUND', `no token is named "${name}"; there are: ${this.names()}`);
+    if (token === undefined)
+      throw new AgentError('NOT_FOUND', `no token is named "${name}"; there are: ${this.names()}`);
     return token;
   }
 
@@ -65,8 +66,10 @@ export class Tokens {
 
   private nothingMatches(uri: Pkcs11Uri): AgentError {
     const unknown = this.all.find(({ complete }) => !complete);
-    if (unknown === undefined) return new AgentError('NOT_FOUND', `no key matches ${uri.text}; "keyagent keys" lists them`);
-    if (unknown.state === 'absent') return new AgentError('TOKEN_ABSENT', `token ${unknown.name} is not there: ${unknown.detail}`);
+    if (unknown === undefined)
+      return new AgentError('NOT_FOUND', `no key matches ${uri.text}; "keyagent keys" lists them`);
+    if (unknown.state === 'absent')
+      return new AgentError('TOKEN_ABSENT', `token ${unknown.name} is not there: ${unknown.detail}`);
     return new AgentError(
       'LOCKED',
       `no key that is known so far matches ${uri.text}; unlock ${unknown.name} once so that all its keys are known`,
@@ -79,8 +82,7 @@ export class Tokens {
 }
 
 function ambiguous(text: string, candidates: readonly ServedKey[]): AgentError {
-  const uris = candidates.map(({ uri }) => uri);
-  return new AgentError('AMBIGUOUS', `${text} matches more than one key; use one of: ${uris.join(' ')}`, {
-    candidates: uris,
+  return new AgentError('AMBIGUOUS', `${text} matches more than one key; name one of them`, {
+    candidates: candidates.map(({ uri }) => uri),
   });
 }

@@ -40,9 +40,13 @@ export class Revocation {
     try {
       return revocationFile.parse(JSON.parse(content.toString())).tokens;
     } catch (error) {
-      throw new AgentError('CONFIGURATION', `${this.path} is damaged; remove it to allow automatic unlocking again`, {
-        cause: error,
-      });
+      throw new AgentError(
+        'CONFIGURATION',
+        `${this.path} is damaged; remove it to allow automatic unlocking again`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -51,9 +55,13 @@ export class Revocation {
       if (this.tokens.size === 0) removeStateFile(this.path);
       else writeStateFile(this.path, `${JSON.stringify({ version: 1, tokens: [...this.tokens] })}\n`);
     } catch (error) {
-      throw new AgentError('CONFIGURATION', `${this.path} cannot be written, so a restart would forget this`, {
-        cause: error,
-      });
+      throw new AgentError(
+        'CONFIGURATION',
+        `${this.path} cannot be written, so a restart would forget this`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { AgentError, Caller, encodeReply, limits } from '@keyagent/protocol';
+import { type AgentError, Caller, encodeReply, limits } from '@keyagent/protocol';
 import { Peer } from './peer.js';
 
 const uri = 'pkcs11:object=www';
@@ -30,7 +30,7 @@ function helloResult(maxInFlight: number): {
   };
 }
 
-void test('a call resolves with the result of its reply', async () => {
+test('a call resolves with the result of its reply', async () => {
   const { caller, peer } = connect();
   const call = caller.call('sign', sign);
   const request = await peer.nextRequest();
@@ -39,7 +39,7 @@ void test('a call resolves with the result of its reply', async () => {
   assert.deepEqual(await call, { signature });
 });
 
-void test('replies in another order reach their calls', async () => {
+test('replies in another order reach their calls', async () => {
   const { caller, peer } = connect();
   const first = caller.call('sign', sign);
   const second = caller.call('key', { uri });
@@ -50,7 +50,7 @@ void test('replies in another order reach their calls', async () => {
   assert.deepEqual(await first, { signature });
 });
 
-void test('an error reply rejects with its code, text, candidates and time to retry', async () => {
+test('an error reply rejects with its code, text, candidates and time to retry', async () => {
   const { caller, peer } = connect();
   const call = caller.call('key', { uri });
   const { id } = await peer.nextRequest();
@@ -70,7 +70,7 @@ void test('an error reply rejects with its code, text, candidates and time to re
   });
 });
 
-void test('an error number that is not in the table counts as INTERNAL', async () => {
+test('an error number that is not in the table counts as INTERNAL', async () => {
   const { caller, peer } = connect();
   const call = caller.call('key', { uri });
   const { id } = await peer.nextRequest();
@@ -78,7 +78,7 @@ void test('an error number that is not in the table counts as INTERNAL', async (
   await assert.rejects(call, { code: 'INTERNAL', message: 'from later' });
 });
 
-void test('a call that times out rejects, sends cancel, and its late reply hurts nobody', async () => {
+test('a call that times out rejects, sends cancel, and its late reply hurts nobody', async () => {
   const { caller, peer } = connect();
   const call = caller.call('sign', sign, { timeoutMs: 10 });
   const { id } = await peer.nextRequest();
@@ -92,7 +92,7 @@ void test('a call that times out rejects, sends cancel, and its late reply hurts
   await assert.rejects(next, { code: 'STOPPING' });
 });
 
-void test('an aborted call rejects with CANCELLED and sends cancel', async () => {
+test('an aborted call rejects with CANCELLED and sends cancel', async () => {
   const { caller, peer } = connect();
   const controller = new AbortController();
   const call = caller.call('sign', sign, { signal: controller.signal });
@@ -102,7 +102,7 @@ void test('an aborted call rejects with CANCELLED and sends cancel', async () =>
   assert.deepEqual(await peer.next(), { method: 'cancel', params: { id } });
 });
 
-void test('a call with a signal that fired already sends nothing', async () => {
+test('a call with a signal that fired already sends nothing', async () => {
   const { caller, peer } = connect();
   await assert.rejects(caller.call('sign', sign, { signal: AbortSignal.abort() }), { code: 'CANCELLED' });
   const next = caller.call('status', {});
@@ -111,7 +111,7 @@ void test('a call with a signal that fired already sends nothing', async () => {
   await assert.rejects(next, { code: 'UNAVAILABLE' });
 });
 
-void test('a signal that outlives its call has no listener left and cancels nothing', async () => {
+test('a signal that outlives its call has no listener left and cancels nothing', async () => {
   const { caller, peer } = connect();
   const controller = new AbortController();
   const call = caller.call('sign', sign, { signal: controller.signal, timeoutMs: 60_000 });
@@ -125,7 +125,7 @@ void test('a signal that outlives its call has no listener left and cancels noth
   await assert.rejects(next, { code: 'UNAVAILABLE' });
 });
 
-void test('the timeout travels as deadline_ms where the method has one, unless the params say otherwise', async () => {
+test('the timeout travels as deadline_ms where the method has one, unless the params say otherwise', async () => {
   const { caller, peer } = connect();
   const calls = [
     caller.call('sign', sign, { timeoutMs: 1234.5 }),
@@ -140,7 +140,7 @@ void test('the timeout travels as deadline_ms where the method has one, unless t
   await Promise.all(calls.map((call) => assert.rejects(call, { code: 'UNAVAILABLE' })));
 });
 
-void test('calls of one turn leave in one write', async () => {
+test('calls of one turn leave in one write', async () => {
   const { caller, peer } = connect();
   const calls = [1, 2, 3].map(() => caller.call('sign', sign));
   for (const _call of calls) await peer.nextRequest();
@@ -149,7 +149,7 @@ void test('calls of one turn leave in one write', async () => {
   await Promise.all(calls.map((call) => assert.rejects(call)));
 });
 
-void test('calls beyond max_in_flight wait for a reply', async () => {
+test('calls beyond max_in_flight wait for a reply', async () => {
   const { caller, peer } = connect();
   const hello = caller.hello({ name: 'test' });
   const { id, params } = await peer.nextRequest();
@@ -167,7 +167,7 @@ void test('calls beyond max_in_flight wait for a reply', async () => {
   await Promise.all(calls.slice(1).map((call) => assert.rejects(call, { code: 'UNAVAILABLE' })));
 });
 
-void test('a call that is given up while it waits is never sent, and not cancelled either', async () => {
+test('a call that is given up while it waits is never sent, and not cancelled either', async () => {
   const { caller, peer } = connect();
   const hello = caller.hello({});
   peer.reply('hello', { id: (await peer.nextRequest()).id, result: helloResult(1) });
@@ -184,14 +184,14 @@ void test('a call that is given up while it waits is never sent, and not cancell
   await assert.rejects(third);
 });
 
-void test('hello refuses a version that was not offered', async () => {
+test('hello refuses a version that was not offered', async () => {
   const { caller, peer } = connect();
   const hello = caller.hello({});
   peer.reply('hello', { id: (await peer.nextRequest()).id, result: { ...helloResult(1), version: 2 } });
   await assert.rejects(hello, { code: 'UNSUPPORTED' });
 });
 
-void test('a lost connection fails every call with UNAVAILABLE, and later calls too', async () => {
+test('a lost connection fails every call with UNAVAILABLE, and later calls too', async () => {
   const { caller, peer } = connect();
   const calls = [caller.call('sign', sign), caller.call('status', {})];
   await peer.nextRequest();
@@ -204,7 +204,7 @@ void test('a lost connection fails every call with UNAVAILABLE, and later calls 
   await assert.rejects(caller.call('status', {}), { code: 'UNAVAILABLE' });
 });
 
-void test('a stream that fails is the cause of UNAVAILABLE', async () => {
+test('a stream that fails is the cause of UNAVAILABLE', async () => {
   const { caller, peer } = connect();
   const call = caller.call('status', {});
   const failure = new Error('reset');
@@ -212,7 +212,7 @@ void test('a stream that fails is the cause of UNAVAILABLE', async () => {
   await assert.rejects(call, { code: 'UNAVAILABLE', cause: failure });
 });
 
-void test('close fails what is in flight and tells no reason', async () => {
+test('close fails what is in flight and tells no reason', async () => {
   const { caller } = connect();
   const call = caller.call('status', {});
   const closed = once(caller, 'close');
@@ -221,7 +221,7 @@ void test('close fails what is in flight and tells no reason', async () => {
   assert.deepEqual(await closed, [undefined]);
 });
 
-void test('an error about the connection ends it with that error', async () => {
+test('an error about the connection ends it with that error', async () => {
   const { caller, peer } = connect();
   const call = caller.call('status', {});
   await peer.nextRequest();
@@ -237,7 +237,7 @@ const breaches: readonly [name: string, bytes: Buffer][] = [
   ['a frame that is too long', Buffer.from('ffffffff', 'hex')],
 ];
 for (const [name, bytes] of breaches) {
-  void test(`${name} ends the connection with MALFORMED`, async () => {
+  test(`${name} ends the connection with MALFORMED`, async () => {
     const { caller, peer } = connect();
     const call = caller.call('status', {});
     await peer.nextRequest();
@@ -247,7 +247,7 @@ for (const [name, bytes] of breaches) {
   });
 }
 
-void test('a second reply to the same request ends the connection', async () => {
+test('a second reply to the same request ends the connection', async () => {
   const { caller, peer } = connect();
   const [call, other] = [caller.call('sign', sign), caller.call('status', {})];
   const { id } = await peer.nextRequest();
@@ -257,7 +257,7 @@ void test('a second reply to the same request ends the connection', async () => 
   await assert.rejects(other, { code: 'MALFORMED' });
 });
 
-void test('notifications are emitted in order', async () => {
+test('notifications are emitted in order', async () => {
   const { caller, peer } = connect();
   const notice = once(caller, 'notice');
   peer.notify({ method: 'state', params: { token: 'web', state: 'locked' } });
@@ -265,7 +265,7 @@ void test('notifications are emitted in order', async () => {
   caller.close();
 });
 
-void test('a parameter over its limit is refused here, and the connection lives on', async () => {
+test('a parameter over its limit is refused here, and the connection lives on', async () => {
   const { caller, peer } = connect();
   await assert.rejects(caller.call('key', { uri: 'a'.repeat(limits.uri + 1) }), { code: 'TOO_LARGE' });
   const call = caller.call('status', {});
@@ -274,7 +274,7 @@ void test('a parameter over its limit is refused here, and the connection lives 
   await assert.rejects(call);
 });
 
-void test('the frame of an unlock is wiped once it is written', async () => {
+test('the frame of an unlock is wiped once it is written', async () => {
   const peer = new Peer();
   const caller = new Caller(peer.stream);
   const frames: Buffer[] = [];

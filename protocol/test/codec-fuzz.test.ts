@@ -61,7 +61,7 @@ for (const method of names) {
   const { faces, params, result } = methods[method];
   const face = faces[0];
 
-  void test(`${method}: generated requests and replies round-trip`, () => {
+  test(`${method}: generated requests and replies round-trip`, () => {
     fc.assert(
       fc.property(id, mapOf(params), (requestId, values) => {
         const request = { id: requestId, method, params: values } as unknown as Request;
@@ -82,7 +82,7 @@ for (const method of names) {
   });
 }
 
-void test('generated errors round-trip', () => {
+test('generated errors round-trip', () => {
   fc.assert(
     fc.property(fc.nat(0xffffffff), mapOf(errorFields), (requestId, error) => {
       const reply = { id: requestId, error } as unknown as Reply;
@@ -136,7 +136,7 @@ function decodeDamaged(body: Buffer): void {
   }
 }
 
-void test(`${damageRuns} damaged bodies are accepted within the schema or refused with a CodecError`, () => {
+test(`${damageRuns} damaged bodies are accepted within the schema or refused with a CodecError`, () => {
   const twice = fc.array(damage, { minLength: 1, maxLength: 3 });
   fc.assert(
     fc.property(twice, (damages) => {
@@ -149,7 +149,7 @@ void test(`${damageRuns} damaged bodies are accepted within the schema or refuse
   );
 });
 
-void test('an accepted request re-encodes to a request that decodes to the same', () => {
+test('an accepted request re-encodes to a request that decodes to the same', () => {
   fc.assert(
     fc.property(damage, (each) => {
       let message;
@@ -165,7 +165,7 @@ void test('an accepted request re-encodes to a request that decodes to the same'
   );
 });
 
-void test('arbitrary bytes up to a frame never do more than a CodecError', () => {
+test('arbitrary bytes up to a frame never do more than a CodecError', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: limits.frame }), (bytes) => decodeDamaged(Buffer.from(bytes))),
     { numRuns: 2000 },

@@ -51,7 +51,7 @@ function refusalOf({ direction, face, hex, method }: MalformedVector): AgentErro
   return assert.fail('it was accepted');
 }
 
-void test('every valid vector decodes to its value', async (t) => {
+test('every valid vector decodes to its value', async (t) => {
   for (const vector of valid) {
     await t.test(`${vector.direction}: ${vector.name}`, () => {
       const message = decode(vector, bodyOf(vector));
@@ -62,13 +62,13 @@ void test('every valid vector decodes to its value', async (t) => {
   }
 });
 
-void test('every valid vector in the shortest encoding is what the encoder writes', () => {
+test('every valid vector in the shortest encoding is what the encoder writes', () => {
   const shortest = valid.filter(({ longForm }) => longForm !== true);
   assert(shortest.length > 80);
   for (const vector of shortest) assert.equal(encode(vector).toString('hex'), vector.hex, vector.name);
 });
 
-void test('every malformed vector is refused with its code, id and severity', async (t) => {
+test('every malformed vector is refused with its code, id and severity', async (t) => {
   for (const vector of malformed) {
     await t.test(`${vector.direction}: ${vector.name}`, () => {
       const error = refusalOf(vector);
@@ -83,7 +83,7 @@ void test('every malformed vector is refused with its code, id and severity', as
   }
 });
 
-void test('the valid vectors cover every method, notification and error number that travels', () => {
+test('the valid vectors cover every method, notification and error number that travels', () => {
   const seen = (direction: string): Set<string> =>
     new Set(
       valid.filter((vector) => vector.direction === direction).map(({ method, face }) => `${method} ${face}`),
@@ -110,7 +110,7 @@ void test('the valid vectors cover every method, notification and error number t
     assert.equal(numbers.has(number), number < 200, name);
 });
 
-void test('the valid vectors carry every field of every method', () => {
+test('the valid vectors carry every field of every method', () => {
   for (const [method, { params, result }] of Object.entries(methods)) {
     const values = valid.filter((vector) => vector.method === method).map(({ value }) => value);
     for (const [part, fields] of [
@@ -125,7 +125,7 @@ void test('the valid vectors carry every field of every method', () => {
   }
 });
 
-void test('every valid body cut at any byte is refused as malformed', () => {
+test('every valid body cut at any byte is refused as malformed', () => {
   for (const vector of valid) {
     const body = bodyOf(vector);
     for (let length = 0; length < body.length; length++) {
@@ -138,14 +138,14 @@ void test('every valid body cut at any byte is refused as malformed', () => {
   }
 });
 
-void test('every valid body with a byte after it is refused as malformed', () => {
+test('every valid body with a byte after it is refused as malformed', () => {
   for (const vector of valid) {
     const body = Buffer.concat([bodyOf(vector), Buffer.from([0xc0])]);
     assert.throws(() => decode(vector, body), { code: 'MALFORMED' }, vector.name);
   }
 });
 
-void test('binary fields are views of the body, not copies', () => {
+test('binary fields are views of the body, not copies', () => {
   const body = encodeRequest({
     id: 1,
     method: 'unlock',
@@ -157,14 +157,14 @@ void test('binary fields are views of the body, not copies', () => {
   assert.deepEqual(message.params.pin, Buffer.alloc(4));
 });
 
-void test('a decoded map has only its own fields, whatever the prototype holds', () => {
+test('a decoded map has only its own fields, whatever the prototype holds', () => {
   const message = decodeIncoming(encodeRequest({ id: 1, method: 'keys', params: {} }).subarray(4), 'client');
   assert(isRequest(message) && message.method === 'keys');
   assert.deepEqual(Object.keys(message.params), []);
   assert.equal(message.params.after, undefined);
 });
 
-void test('encodeRequest refuses a field over its limit, an unknown field and an id out of range', () => {
+test('encodeRequest refuses a field over its limit, an unknown field and an id out of range', () => {
   const uri = `pkcs11:object=${'a'.repeat(limits.uri)}`;
   assert.throws(() => encodeRequest({ id: 1, method: 'key', params: { uri } }), { code: 'TOO_LARGE' });
   const params = { uri: 'pkcs11:', pin: '1234' };
@@ -174,7 +174,18 @@ void test('encodeRequest refuses a field over its limit, an unknown field and an
   }
 });
 
-void test('encodeReply refuses what the schema does not promise, and a body over the frame limit', () => {
+test('encodeRequest refuses text that has no UTF-8, and a byte order mark', () => {
+  for (const name of ['\ud800', 'a\udc00b', `${'a'.repeat(60)}\ud800`, '\ufeffa']) {
+    const params = { min: 1, max: 1, name };
+    assert.throws(
+      () => encodeRequest({ id: 1, method: 'hello', params }),
+      { code: /INVALID|TOO_LARGE/ },
+      JSON.stringify(name),
+    );
+  }
+});
+
+test('encodeReply refuses what the schema does not promise, and a body over the frame limit', () => {
   const key = {
     uri: `pkcs11:object=${'a'.repeat(1000)}`,
     algorithm: 'rsa',
@@ -188,7 +199,7 @@ void test('encodeReply refuses what the schema does not promise, and a body over
   assert.throws(() => encodeReply(undefined, { id: 1, result: {} }), { code: 'INTERNAL' });
 });
 
-void test('isRequest and isNotice tell messages apart', () => {
+test('isRequest and isNotice tell messages apart', () => {
   const request = decodeIncoming(
     encodeRequest({ id: 9, method: 'status', params: {} }).subarray(4),
     'client',

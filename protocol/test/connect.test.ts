@@ -50,7 +50,7 @@ async function listen(
 
 const welcome = { version: 1, agent: 'test', max_frame: 16384, max_message: 8192, max_in_flight: 64 };
 
-void test('connectCaller says hello and gives a caller that is ready', async (t) => {
+test('connectCaller says hello and gives a caller that is ready', async (t) => {
   const seen: object[] = [];
   const path = await listen(t, (id, params) => {
     seen.push(params);
@@ -62,17 +62,17 @@ void test('connectCaller says hello and gives a caller that is ready', async (t)
   caller.close();
 });
 
-void test('connectCaller rejects with what the agent answers to hello', async (t) => {
+test('connectCaller rejects with what the agent answers to hello', async (t) => {
   const path = await listen(t, (id) => ({ id, error: { code: 2, message: 'versions 2 to 3' } }));
   await assert.rejects(connectCaller(path), { code: 'UNSUPPORTED', message: 'versions 2 to 3' });
 });
 
-void test('connectCaller gives up on a listener that never answers', async (t) => {
+test('connectCaller gives up on a listener that never answers', async (t) => {
   const path = await listen(t, () => undefined);
   await assert.rejects(connectCaller(path, { timeoutMs: 20 }), { code: 'TIMEOUT' });
 });
 
-void test('connectCaller says what to do if there is no socket', async (t) => {
+test('connectCaller says what to do if there is no socket', async (t) => {
   const path = join(folder(t), 'agent.sock');
   await assert.rejects(connectCaller(path), {
     code: 'UNAVAILABLE',
@@ -80,7 +80,7 @@ void test('connectCaller says what to do if there is no socket', async (t) => {
   });
 });
 
-void test('connectCaller says the same of a socket that nobody listens on any more', async (t) => {
+test('connectCaller says the same of a socket that nobody listens on any more', async (t) => {
   const path = await listen(t, () => undefined);
   const abandoned = `${path}.old`;
   const server = createServer();
@@ -91,20 +91,22 @@ void test('connectCaller says the same of a socket that nobody listens on any mo
   await assert.rejects(connectCaller(`${path}.abandoned`), { code: 'UNAVAILABLE', message: /ECONNREFUSED/ });
 });
 
-void test('connectCaller sends nothing to what is not a socket', async (t) => {
+test('connectCaller sends nothing to what is not a socket', async (t) => {
   const path = join(folder(t), 'agent.sock');
   writeFileSync(path, '');
   await assert.rejects(connectCaller(path), { code: 'UNTRUSTED' });
 });
 
-void test('connectCaller says DENIED where permissions forbid it', async (t) => {
+test('connectCaller says DENIED where permissions forbid it', async (t) => {
   const path = await listen(t, (id) => ({ id, result: welcome }));
   chmodSync(path, 0);
   chmodSync(dirname(path), 0o755);
   // Root may connect anywhere, so it is somebody else for a moment.
-  if (process.geteuid?.() === 0) {
-    process.seteuid?.(65534);
-    t.after(() => process.seteuid?.(0));
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(65534);
+  try {
+    await assert.rejects(connectCaller(path), { code: 'DENIED', message: /group/ });
+  } finally {
+    if (isRoot) process.seteuid?.(0);
   }
-  await assert.rejects(connectCaller(path), { code: 'DENIED', message: /group/ });
 });

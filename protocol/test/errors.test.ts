@@ -11,7 +11,7 @@ import {
   keyAlgorithms,
 } from '@keyagent/protocol';
 
-void test('every error number is its own, and errorCode finds the name of those that travel', () => {
+test('every error number is its own, and errorCode finds the name of those that travel', () => {
   const numbers = Object.values(errorTable).map(({ number }) => number);
   assert.equal(new Set(numbers).size, numbers.length);
   for (const [name, { number }] of Object.entries(errorTable)) {
@@ -21,7 +21,7 @@ void test('every error number is its own, and errorCode finds the name of those 
   assert.equal(errorCode(23), undefined);
 });
 
-void test('AgentError carries code, cause and what the table says of retrying', () => {
+test('AgentError carries code, cause and what the table says of retrying', () => {
   const cause = new Error('below');
   const error = new AgentError('BUSY', 'later', { cause, retryAfterMs: 3 });
   assert.deepEqual([error.code, error.cause, error.retryAfterMs, error.retryable], ['BUSY', cause, 3, true]);
@@ -29,13 +29,13 @@ void test('AgentError carries code, cause and what the table says of retrying', 
   assert(!Object.hasOwn(new AgentError('DENIED', 'no'), 'cause'));
 });
 
-void test('isAlgorithmName knows the table and nothing of the prototype', () => {
+test('isAlgorithmName knows the table and nothing of the prototype', () => {
   for (const name of Object.keys(algorithms)) assert(isAlgorithmName(name));
   for (const name of ['', 'toString', '__proto__', 'RSA-PSS-SHA256', 'rsa-pss'])
     assert(!isAlgorithmName(name), name);
 });
 
-void test('each mechanism belongs to some key algorithm, and each algorithm to a mechanism', () => {
+test('each mechanism belongs to some key algorithm, and each algorithm to a mechanism', () => {
   const possible = new Set(keyAlgorithms.flatMap((algorithm) => mechanismsOf(algorithm)));
   assert.deepEqual([...possible].sort(), [...mechanisms].sort());
   const used = new Set(Object.values(algorithms).map(({ mechanism }) => mechanism));

@@ -6,24 +6,24 @@ import { encodeFrame, FrameReader } from '@keyagent/protocol';
 const hex = (text: string): Buffer => Buffer.from(text, 'hex');
 const asHex = (bodies: readonly Buffer[]): string[] => bodies.map((body) => body.toString('hex'));
 
-void test('encodeFrame puts the length in front, big-endian', () => {
+test('encodeFrame puts the length in front, big-endian', () => {
   assert.equal(encodeFrame(hex('0102')).toString('hex'), '000000020102');
   assert.equal(encodeFrame(Buffer.alloc(0x0102)).subarray(0, 4).toString('hex'), '00000102');
 });
 
-void test('FrameReader gives every frame of a chunk, in order', () => {
+test('FrameReader gives every frame of a chunk, in order', () => {
   const reader = new FrameReader(16);
   assert.deepEqual(asHex(reader.push(hex('00000001aa00000002bbcc00000001dd'))), ['aa', 'bbcc', 'dd']);
   assert(reader.idle);
 });
 
-void test('FrameReader puts frames together that arrive byte by byte', () => {
+test('FrameReader puts frames together that arrive byte by byte', () => {
   const reader = new FrameReader(16);
   const bodies = [...hex('00000003aabbcc00000001dd')].flatMap((byte) => reader.push(Buffer.of(byte)));
   assert.deepEqual(asHex(bodies), ['aabbcc', 'dd']);
 });
 
-void test('FrameReader is idle only between frames', () => {
+test('FrameReader is idle only between frames', () => {
   const reader = new FrameReader(16);
   const states = [...hex('00000002aabb')].map((byte) => {
     reader.push(Buffer.of(byte));
@@ -32,7 +32,7 @@ void test('FrameReader is idle only between frames', () => {
   assert.deepEqual(states, [false, false, false, false, false, true]);
 });
 
-void test('FrameReader gives the same frames however the stream is cut', () => {
+test('FrameReader gives the same frames however the stream is cut', () => {
   const bodies = fc.array(fc.uint8Array({ minLength: 1, maxLength: 40 }), { maxLength: 6 });
   fc.assert(
     fc.property(bodies, fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1 }), (sent, cuts) => {
@@ -50,20 +50,20 @@ void test('FrameReader gives the same frames however the stream is cut', () => {
   );
 });
 
-void test('a body that arrives whole is a view of its chunk', () => {
+test('a body that arrives whole is a view of its chunk', () => {
   const chunk = hex('00000002aabb');
   const [body] = new FrameReader(16).push(chunk);
   chunk.fill(0);
   assert.equal(body?.toString('hex'), '0000');
 });
 
-void test('FrameReader takes a plain Uint8Array', () => {
+test('FrameReader takes a plain Uint8Array', () => {
   const [body] = new FrameReader(16).push(new Uint8Array(hex('00000001aa')));
   assert(Buffer.isBuffer(body));
   assert.equal(body.toString('hex'), 'aa');
 });
 
-void test('FrameReader accepts the longest body and refuses one byte more, before any of it has arrived', () => {
+test('FrameReader accepts the longest body and refuses one byte more, before any of it has arrived', () => {
   const longest = encodeFrame(Buffer.alloc(16384, 1));
   assert.equal(new FrameReader(16384).push(longest)[0]?.length, 16384);
   for (const prefix of ['00004001', 'ffffffff', '7fffffff', '80000000']) {
@@ -71,13 +71,13 @@ void test('FrameReader accepts the longest body and refuses one byte more, befor
   }
 });
 
-void test('FrameReader judges the length when its last byte arrives', () => {
+test('FrameReader judges the length when its last byte arrives', () => {
   const reader = new FrameReader(16384);
   assert.deepEqual(reader.push(hex('ffffff')), []);
   assert.throws(() => reader.push(hex('ff')), { code: 'TOO_LARGE' });
 });
 
-void test('FrameReader refuses length 0', () => {
+test('FrameReader refuses length 0', () => {
   assert.throws(() => new FrameReader(16).push(hex('00000000')), { code: 'MALFORMED' });
   assert.throws(() => new FrameReader(16).push(hex('00000001aa00000000')), { code: 'MALFORMED' });
 });

@@ -62,7 +62,7 @@ const uris: readonly [uri: string, matches: boolean][] = [
   ['pkcs11:object=www?pin-value=1', true],
 ];
 
-void test('matchesPkcs11Uri compares every attribute', async (t) => {
+test('matchesPkcs11Uri compares every attribute', async (t) => {
   for (const [uri, matches] of uris) {
     await t.test(`${uri} ${matches ? 'matches' : 'does not match'}`, () => {
       assert.equal(matchesPkcs11Uri(parsePkcs11Uri(uri), key), matches);
@@ -82,13 +82,13 @@ const patterns: readonly [pattern: string, matches: boolean][] = [
   ['pkcs11:id=%02*', false],
 ];
 
-void test('matchesPkcs11Uri compares the prefixes of a pattern', () => {
+test('matchesPkcs11Uri compares the prefixes of a pattern', () => {
   for (const [pattern, matches] of patterns) {
     assert.equal(matchesPkcs11Uri(parsePkcs11Pattern(pattern), key), matches, pattern);
   }
 });
 
-void test('an attribute that is not known never matches, an empty or starred one neither', () => {
+test('an attribute that is not known never matches, an empty or starred one neither', () => {
   for (const name of [
     'token',
     'manufacturer',
@@ -107,17 +107,17 @@ void test('an attribute that is not known never matches, an empty or starred one
   }
 });
 
-void test('an empty value matches an empty value, and blanks of the token side are padding', () => {
+test('an empty value matches an empty value, and blanks of the token side are padding', () => {
   const blank: Pkcs11Attributes = { token: 'web   ', serial: '', object: '', id: Buffer.alloc(0) };
   assert(matchesPkcs11Uri(parsePkcs11Uri('pkcs11:token=web;serial=;object=;id='), blank));
 });
 
-void test('library-version 3 is 3.0', () => {
+test('library-version 3 is 3.0', () => {
   assert(matchesPkcs11Uri(parsePkcs11Uri('pkcs11:library-version=3'), { libraryVersion: '3.0' }));
   assert(!matchesPkcs11Uri(parsePkcs11Uri('pkcs11:library-version=3'), { libraryVersion: '3.1' }));
 });
 
-void test('formatPkcs11Uri percent-encodes all but letters, digits and -._~, and the whole id', () => {
+test('formatPkcs11Uri percent-encodes all but letters, digits and -._~, and the whole id', () => {
   assert.equal(
     formatPkcs11Uri({
       token: 'my token;',
@@ -152,7 +152,7 @@ const attributes = fc.record(
   { requiredKeys: [] },
 );
 
-void test('a formatted URI matches what it was formatted from, as a URI and as a pattern', () => {
+test('a formatted URI matches what it was formatted from, as a URI and as a pattern', () => {
   fc.assert(
     fc.property(attributes, (known) => {
       const uri = formatPkcs11Uri(known);
@@ -163,7 +163,7 @@ void test('a formatted URI matches what it was formatted from, as a URI and as a
   );
 });
 
-void test('a formatted URI no longer matches once any one attribute is another', () => {
+test('a formatted URI no longer matches once any one attribute is another', () => {
   const names = Object.keys(key) as (keyof Pkcs11Attributes)[];
   fc.assert(
     fc.property(attributes, attributes, fc.constantFrom(...names), (one, other, name) => {

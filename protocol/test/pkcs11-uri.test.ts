@@ -90,7 +90,7 @@ const accepted: readonly Parsed[] = [
   { uri: 'keyagent:a=b*', path: { object: 'a=b*' } },
 ];
 
-void test('parsePkcs11Uri decodes well-formed URIs', async (t) => {
+test('parsePkcs11Uri decodes well-formed URIs', async (t) => {
   for (const { uri, path, query = {} } of accepted) {
     await t.test(uri, () => {
       const parsed = parsePkcs11Uri(uri);
@@ -143,7 +143,7 @@ const refused: readonly [uri: string, says: RegExp][] = [
   ['keyagent:www?pin-value=1234', /one name/],
 ];
 
-void test('parsePkcs11Uri says where a malformed URI is wrong', async (t) => {
+test('parsePkcs11Uri says where a malformed URI is wrong', async (t) => {
   for (const [uri, says] of refused) {
     await t.test(JSON.stringify(uri), () => {
       assert.throws(
@@ -154,7 +154,7 @@ void test('parsePkcs11Uri says where a malformed URI is wrong', async (t) => {
   }
 });
 
-void test('an error never repeats a value: it may be a PIN', () => {
+test('an error never repeats a value: it may be a PIN', () => {
   for (const uri of [
     'pkcs11:?pin-value=12 34secret',
     'pkcs11:?pin-value=secret%',
@@ -170,7 +170,7 @@ void test('an error never repeats a value: it may be a PIN', () => {
   }
 });
 
-void test('parsePkcs11Pattern takes a trailing * as a prefix and %2A as the character', () => {
+test('parsePkcs11Pattern takes a trailing * as a prefix and %2A as the character', () => {
   const table: readonly [pattern: string, value: string, isPrefix: boolean][] = [
     ['pkcs11:object=www*', 'www', true],
     ['pkcs11:object=*', '', true],
@@ -185,7 +185,7 @@ void test('parsePkcs11Pattern takes a trailing * as a prefix and %2A as the char
   }
 });
 
-void test('parsePkcs11Pattern refuses a * elsewhere', () => {
+test('parsePkcs11Pattern refuses a * elsewhere', () => {
   for (const pattern of [
     'pkcs11:object=a*b',
     'pkcs11:object=**',
@@ -198,7 +198,7 @@ void test('parsePkcs11Pattern refuses a * elsewhere', () => {
   }
 });
 
-void test('refuseSelectorQuery names what a client may not give, and ignores the rest', () => {
+test('refuseSelectorQuery names what a client may not give, and ignores the rest', () => {
   for (const name of ['pin-value', 'pin-source', 'module-name', 'module-path']) {
     const uri = parsePkcs11Uri(`pkcs11:object=a?x-vendor=1&${name}=secret`);
     assert.throws(

@@ -80,7 +80,7 @@ function documented(text: string, name: string): string[][] {
   });
 }
 
-void test('each method has a section with its sockets, params and result', () => {
+test('each method has a section with its sockets, params and result', () => {
   for (const [name, { faces, params, result }] of Object.entries(methods)) {
     const text = section(`### \`${name}\``);
     assert(text.includes(`Sockets: ${faces.join(', ')}.`), `${name}: sockets`);
@@ -89,7 +89,7 @@ void test('each method has a section with its sockets, params and result', () =>
   }
 });
 
-void test('each notification has a section with its sender and params', () => {
+test('each notification has a section with its sender and params', () => {
   for (const [name, { from, params }] of Object.entries(notifications)) {
     const text = section(`### \`${name}\``);
     assert(text.includes(`From the ${from}`), `${name}: from`);
@@ -97,12 +97,12 @@ void test('each notification has a section with its sender and params', () => {
   }
 });
 
-void test('the document has no section for a method or notification that does not exist', () => {
+test('the document has no section for a method or notification that does not exist', () => {
   const sections = [...document.matchAll(/^### `(.+)`$/gm)].map(([, name]) => name);
   assert.deepEqual(sections.sort(), [...Object.keys(methods), ...Object.keys(notifications)].sort());
 });
 
-void test('errors: fields, numbers, names, retryable and meanings', () => {
+test('errors: fields, numbers, names, retryable and meanings', () => {
   const text = section('## 10. Errors');
   assert.deepEqual(documented(text, 'error'), rowsOf(errorFields));
   const expected = Object.entries(errorTable).map(([name, { number, retryable, meaning }]) => [
@@ -114,7 +114,7 @@ void test('errors: fields, numbers, names, retryable and meanings', () => {
   assert.deepEqual(table(text, 'number'), expected);
 });
 
-void test('names: algorithms, and every list', () => {
+test('names: algorithms, and every list', () => {
   const text = section('## 12. Names');
   const expected = Object.entries<AlgorithmEntry>(algorithms).map(
     ([name, { operation, mechanism, hash }]) => [
@@ -141,7 +141,7 @@ void test('names: algorithms, and every list', () => {
     assert(text.includes(`\`${hash}\` ${length}`), hash);
 });
 
-void test('limits: names and values, and the version', () => {
+test('limits: names and values, and the version', () => {
   const rows = table(section('## 13. Limits'), 'limit').map((cells) => cells.slice(0, 2));
   assert.deepEqual(
     rows,

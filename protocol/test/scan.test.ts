@@ -22,7 +22,7 @@ function accepts(body: Uint8Array): boolean {
   }
 }
 
-void test('scan accepts each type of the subset at the top level', () => {
+test('scan accepts each type of the subset at the top level', () => {
   for (const body of [
     'c0',
     'c2',
@@ -47,7 +47,7 @@ void test('scan accepts each type of the subset at the top level', () => {
   }
 });
 
-void test('scan refuses each type byte outside the subset', () => {
+test('scan refuses each type byte outside the subset', () => {
   const outside = [
     0xc1, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcf, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8,
     0xdb, 0xdd, 0xdf,
@@ -59,7 +59,7 @@ void test('scan refuses each type byte outside the subset', () => {
   }
 });
 
-void test('scan counts depth: four containers pass, five do not', () => {
+test('scan counts depth: four containers pass, five do not', () => {
   assert(accepts(Buffer.from('91919190', 'hex')));
   assert(accepts(Buffer.from('9191919100', 'hex')));
   assert(!accepts(Buffer.from('9191919190', 'hex')));
@@ -68,7 +68,7 @@ void test('scan counts depth: four containers pass, five do not', () => {
   assert(!accepts(Buffer.alloc(16384, 0x91)));
 });
 
-void test('scan sees a key twice in the same map only', () => {
+test('scan sees a key twice in the same map only', () => {
   assert(!accepts(Buffer.from('82a16100a16100', 'hex')));
   assert(!accepts(Buffer.from('82a16100d9016100', 'hex')));
   assert(!accepts(Buffer.from('83a16181a16200a16300a16100', 'hex')));
@@ -77,7 +77,7 @@ void test('scan sees a key twice in the same map only', () => {
   assert(accepts(Buffer.from('82a0 00a16100'.replace(' ', ''), 'hex')));
 });
 
-void test('scan takes 32 pairs and no more', () => {
+test('scan takes 32 pairs and no more', () => {
   const pairs = (count: number): Buffer =>
     Buffer.concat([
       Buffer.of(0xde, 0, count),
@@ -87,7 +87,7 @@ void test('scan takes 32 pairs and no more', () => {
   assert(!accepts(pairs(33)));
 });
 
-void test('scan is quick with a frame full of small maps', () => {
+test('scan is quick with a frame full of small maps', () => {
   const map = Buffer.from('82a16100a16200', 'hex');
   const count = 2300;
   const body = Buffer.concat([
@@ -122,7 +122,7 @@ function depthOf(value: unknown): number {
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
 
-void test('scan accepts whatever msgpackr writes of the allowed types up to the depth, and it reads back the same', () => {
+test('scan accepts whatever msgpackr writes of the allowed types up to the depth, and it reads back the same', () => {
   fc.assert(
     fc.property(tree, (value) => {
       const body = packr.pack(value);
@@ -133,7 +133,7 @@ void test('scan accepts whatever msgpackr writes of the allowed types up to the 
   );
 });
 
-void test('what scan accepts of arbitrary bytes, msgpackr reads to the end', () => {
+test('what scan accepts of arbitrary bytes, msgpackr reads to the end', () => {
   // Bytes that begin containers and strings are more likely, so that some pass.
   const byte = fc.oneof(
     fc.integer({ min: 0, max: 255 }),

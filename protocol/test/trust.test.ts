@@ -99,7 +99,7 @@ const places: readonly [name: string, place: SocketPlace, trusted: boolean][] = 
   ],
 ];
 
-void test('a socket is trusted by its owner and its place', async (t) => {
+test('a socket is trusted by its owner and its place', async (t) => {
   for (const [name, place, trusted] of places) {
     await t.test(`${name}: ${trusted ? 'trusted' : 'untrusted'}`, () => {
       assert.equal(reasonForDistrust(place, { euid: self, others: [] }) === undefined, trusted);
@@ -107,7 +107,7 @@ void test('a socket is trusted by its owner and its place', async (t) => {
   }
 });
 
-void test('an owner that the program was told to trust is trusted anywhere', () => {
+test('an owner that the program was told to trust is trusted anywhere', () => {
   const place = { socket: socket(stranger), directory: directory(root, 0o1777), above: directory(root) };
   assert.equal(reasonForDistrust(place, { euid: self, others: [stranger] }), undefined);
 });
@@ -123,7 +123,7 @@ async function listen(t: TestContext): Promise<string> {
   return join(path, 'agent.sock');
 }
 
-void test('refuseUntrustedSocket looks at real paths', async (t) => {
+test('refuseUntrustedSocket looks at real paths', async (t) => {
   const path = await listen(t);
   const { uid } = lstatSync(path);
   refuseUntrustedSocket(path, { euid: uid, others: [] });
@@ -141,7 +141,7 @@ void test('refuseUntrustedSocket looks at real paths', async (t) => {
   });
 });
 
-void test('refuseUntrustedSocket refuses a path in a temporary directory to another user', async (t) => {
+test('refuseUntrustedSocket refuses a path in a temporary directory to another user', async (t) => {
   const path = await listen(t);
   chmodSync(path, 0o666);
   const { uid } = lstatSync(path);

@@ -95,7 +95,9 @@ async function main(): Promise<void> {
   try {
     const demo = await setUp(cleanup);
     const servers = [await serve(demo, 'event'), await serve(demo, 'prefork')];
-    const { C_Initialize: initialised, C_Login: logins, C_Sign: signs } = demo.agent.calls();
+    const [initialised, logins, signs] = ['C_Initialize', 'C_Login', 'C_Sign'].map((name) =>
+      demo.agent.calls(name),
+    );
     assert.deepEqual([initialised, logins], [1, 1]);
     say(
       'Where the key is',

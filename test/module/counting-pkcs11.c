@@ -25,6 +25,8 @@ static const char default_module[] = "/usr/lib/softhsm/libsofthsm2.so";
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST wrapped;
+/* Of C_OpenSession: these tests use one token at a time. */
+static _Atomic CK_SLOT_ID last_slot;
 
 static void count_write(const char *function, CK_RV rv) {
     char line[96];
@@ -46,14 +48,19 @@ static void sleep_ms(unsigned long milliseconds) {
         continue;
 }
 
-static struct fault fault_begin(const char *function) {
-    const struct fault fault = fault_next(function);
+static struct fault fault_begin_mechanism(const char *function, CK_ULONG mechanism) {
+    const struct fault fault = fault_next(function, mechanism);
     if (fault.sleep_ms > 0) sleep_ms(fault.sleep_ms);
+    if (fault.close_all) real->C_CloseAllSessions(last_slot);
     if (fault.abort) {
         count_write(function, CKR_GENERAL_ERROR);
         abort();
     }
     return fault;
+}
+
+static struct fault fault_begin(const char *function) {
+    return fault_begin_mechanism(function, FAULT_NO_MECHANISM);
 }
 
 static CK_RV counted(const char *function, CK_RV rv) {
@@ -71,18 +78,34 @@ static CK_RV counted(const char *function, CK_RV rv) {
 WRAP(C_Initialize, (void *args), (args))
 WRAP(C_Finalize, (void *reserved), (reserved))
 WRAP(C_GetSlotList, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count), (present, slots, count))
-WRAP(C_OpenSession,
-     (CK_SLOT_ID slot, CK_FLAGS flags, void *application, void *notify, CK_SESSION_HANDLE *session),
-     (slot, flags, application, notify, session))
 WRAP(C_CloseSession, (CK_SESSION_HANDLE session), (session))
 WRAP(C_CloseAllSessions, (CK_SLOT_ID slot), (slot))
 WRAP(C_Logout, (CK_SESSION_HANDLE session), (session))
 WRAP(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG count),
      (session, attributes, count))
-WRAP(C_SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
-     (session, mechanism, key))
-WRAP(C_DecryptInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
-     (session, mechanism, key))
+static CK_RV wrapped_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, void *notify,
+                                   CK_SESSION_HANDLE *session) {
+    const struct fault fault = fault_begin("C_OpenSession");
+    last_slot = slot;
+    return counted("C_OpenSession",
+                   fault.has_rv ? fault.rv : real->C_OpenSession(slot, flags, application, notify, session));
+}
+
+#define WRAP_INIT(name)                                                                                      \
+    static CK_RV wrapped_##name(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key) {  \
+        const struct fault fault = fault_begin_mechanism(#name, mechanism->mechanism);                       \
+        return counted(#name, fault.has_rv ? fault.rv : real->name(session, mechanism, key));                \
+    }
+
+WRAP_INIT(C_SignInit)
+WRAP_INIT(C_DecryptInit)
+
+static CK_RV wrapped_C_GetMechanismInfo(CK_SLOT_ID slot, CK_ULONG mechanism, CK_MECHANISM_INFO *info) {
+    const struct fault fault = fault_begin_mechanism("C_GetMechanismInfo", mechanism);
+    const CK_RV rv = fault.has_rv ? fault.rv : real->C_GetMechanismInfo(slot, mechanism, info);
+    if (rv == CKR_OK) info->flags = (info->flags | fault.flags_or) & fault.flags_and;
+    return counted("C_GetMechanismInfo", rv);
+}
 
 static CK_RV wrapped_C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info) {
     const struct fault fault = fault_begin("C_GetSlotInfo");
@@ -152,6 +175,7 @@ static void wrap(void) {
     wrapped.C_GetSlotList = wrapped_C_GetSlotList;
     wrapped.C_GetSlotInfo = wrapped_C_GetSlotInfo;
     wrapped.C_GetTokenInfo = wrapped_C_GetTokenInfo;
+    wrapped.C_GetMechanismInfo = wrapped_C_GetMechanismInfo;
     wrapped.C_OpenSession = wrapped_C_OpenSession;
     wrapped.C_CloseSession = wrapped_C_CloseSession;
     wrapped.C_CloseAllSessions = wrapped_C_CloseAllSessions;

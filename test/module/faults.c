@@ -28,16 +28,24 @@ static bool has_prefix(const char *word, const char *prefix, const char **rest) 
     return true;
 }
 
+struct condition {
+    unsigned long skip;
+    unsigned long count;
+    unsigned long mechanism;
+};
+
 /* A test that misspells a rule must not pass: the process ends. */
-static void word_parse(const char *word, struct fault *fault, unsigned long *skip, unsigned long *count) {
+static void word_parse(const char *word, struct fault *fault, struct condition *condition) {
     const char *value;
     if (has_prefix(word, "rv=", &value)) {
         fault->has_rv = true;
         fault->rv = strtoul(value, NULL, 0);
     } else if (has_prefix(word, "count=", &value)) {
-        *count = strtoul(value, NULL, 0);
+        condition->count = strtoul(value, NULL, 0);
     } else if (has_prefix(word, "skip=", &value)) {
-        *skip = strtoul(value, NULL, 0);
+        condition->skip = strtoul(value, NULL, 0);
+    } else if (has_prefix(word, "mechanism=", &value)) {
+        condition->mechanism = strtoul(value, NULL, 0);
     } else if (has_prefix(word, "sleep_ms=", &value)) {
         fault->sleep_ms = strtoul(value, NULL, 0);
     } else if (has_prefix(word, "flags|=", &value)) {
@@ -52,6 +60,8 @@ static void word_parse(const char *word, struct fault *fault, unsigned long *ski
         fault->abort = true;
     } else if (strcmp(word, "require_null=1") == 0) {
         fault->require_null = true;
+    } else if (strcmp(word, "close_all=1") == 0) {
+        fault->close_all = true;
     } else {
         fprintf(stderr, "counting-pkcs11: unknown word in the fault file: %s\n", word);
         abort();
@@ -59,9 +69,9 @@ static void word_parse(const char *word, struct fault *fault, unsigned long *ski
 }
 
 /* @return whether the rule is for this function and this call */
-static bool rule_applies(char *line, const char *function, unsigned long *seen, struct fault *fault) {
-    unsigned long skip = 0;
-    unsigned long count = ULONG_MAX;
+static bool rule_applies(char *line, const char *function, unsigned long mechanism, unsigned long *seen,
+                         struct fault *fault) {
+    struct condition condition = {0, ULONG_MAX, FAULT_NO_MECHANISM};
     char *position = NULL;
     const char *name = strtok_r(line, " \t\r\n", &position);
     if (name == NULL || name[0] == '#' || strcmp(name, function) != 0) return false;
@@ -69,12 +79,13 @@ static bool rule_applies(char *line, const char *function, unsigned long *seen, 
     *fault = (struct fault){.flags_and = ULONG_MAX};
     for (const char *word = strtok_r(NULL, " \t\r\n", &position); word != NULL;
          word = strtok_r(NULL, " \t\r\n", &position))
-        word_parse(word, fault, &skip, &count);
+        word_parse(word, fault, &condition);
+    if (condition.mechanism != FAULT_NO_MECHANISM && condition.mechanism != mechanism) return false;
     const unsigned long call = (*seen)++;
-    return call >= skip && call - skip < count;
+    return call >= condition.skip && call - condition.skip < condition.count;
 }
 
-struct fault fault_next(const char *function) {
+struct fault fault_next(const char *function, unsigned long mechanism) {
     static const struct fault none = {.flags_and = ULONG_MAX};
     struct fault fault = none;
     struct stat now;
@@ -90,7 +101,7 @@ struct fault fault_next(const char *function) {
     }
     bool applies = false;
     for (size_t i = 0; !applies && i < RULES_MAX && fgets(line, sizeof line, file) != NULL; i++)
-        applies = rule_applies(line, function, &calls_seen[i], &fault);
+        applies = rule_applies(line, function, mechanism, &calls_seen[i], &fault);
     pthread_mutex_unlock(&lock);
     fclose(file);
     return applies ? fault : none;

@@ -8,10 +8,13 @@
  *     C_Login sleep_ms=30000          wait, then call
  *     C_Sign corrupt=1                flip a bit of the result (C_Sign, C_Decrypt)
  *     C_Sign abort=1                  end the process by SIGABRT
- *     C_GetTokenInfo flags|=0x20000   set bits in the flags (C_GetTokenInfo, C_GetSlotInfo)
+ *     C_GetTokenInfo flags|=0x20000   set bits in the flags (also C_GetSlotInfo, C_GetMechanismInfo)
  *     C_GetTokenInfo flags&=0xfffe    clear bits
  *     C_GetTokenInfo serial=OTHER     another token is in the slot
  *     C_Login require_null=1          a PIN is refused; a NULL PIN logs in with $KEYAGENT_TEST_PIN
+ *     C_Sign close_all=1              close every session of the token first: the login is lost, handles are
+ * stale C_SignInit mechanism=0xd ...    only for that mechanism (C_SignInit, C_DecryptInit,
+ * C_GetMechanismInfo)
  *
  * `skip` and `count` are counted in each process anew, and from the start when the file changes. */
 #ifndef FAULTS_H
@@ -28,12 +31,15 @@ struct fault {
     bool corrupt;
     bool abort;
     bool require_null;
+    bool close_all;
     unsigned long flags_or;
     unsigned long flags_and;
     char serial[FAULT_SERIAL_LEN + 1];
 };
 
+#define FAULT_NO_MECHANISM (~0UL)
+
 /** @return the fault of this call; one that changes nothing if no rule applies. Thread-safe. */
-struct fault fault_next(const char *function);
+struct fault fault_next(const char *function, unsigned long mechanism);
 
 #endif

@@ -1,64 +1,23 @@
-/** A real agent: writes its configuration, starts build/bin/keyagentd, and waits until its sockets answer. */
-import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+/** A real agent: starts build/bin/keyagentd and waits until its sockets answer; runs the keyagent command against it. */
+import { chmodSync, chownSync, existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import path from 'node:path';
-import { stringify } from 'smol-toml';
 import { serverUser } from './account.js';
+import { AgentHome, type AgentSpec } from './agent-home.js';
 import type { Cleanup } from './cleanup.js';
 import { runCommand, type CommandOptions, type CommandResult } from './command.js';
 import { Daemon } from './daemon.js';
-import { CountingModule } from './counting-module.js';
-import { keyagentCommand, keyagentd, softHsmModule } from './paths.js';
-import type { SoftHsm, Token } from './softhsm.js';
+import { keyagentCommand, keyagentd } from './paths.js';
 import { waitFor } from './wait.js';
 
-type Table = Record<string, unknown>;
+export type { AgentSpec };
 
-export interface AgentSpec {
-  /** Holds everything of the agent: configuration, sockets, state, audit log. An existing folder. */
-  folder: string;
-  hsm: SoftHsm;
-  /** The first one is what `unlock` without a name unlocks. Each is called after its label. */
-  tokens: readonly Token[];
-  /** Added to every [[token]]: module, unlock, env, ... */
-  tokenSettings?: Table;
-  /** Default: the server's user may sign with every key. */
-  rules?: readonly Table[];
-  agentSettings?: Table;
-  /** Gives every token's PIN as a systemd credential, and asks it before an operator. */
-  credential?: boolean;
-  env?: Record<string, string>;
-  /** Puts the counting module in front of SoftHSM; `calls` tells what it saw. */
-  counted?: boolean;
-}
-
-export class Agent {
-  readonly socket: string;
-  readonly controlSocket: string;
-  readonly stateDir: string;
-  readonly auditFile: string;
-  readonly configFile: string;
+export class Agent extends AgentHome {
   readonly #cleanup: Cleanup;
-  readonly #spec: AgentSpec;
-  readonly #env: Record<string, string>;
-  readonly #counting: CountingModule | undefined;
   #daemon: Daemon | undefined;
 
   constructor(cleanup: Cleanup, spec: AgentSpec) {
-    const { folder } = spec;
+    super(spec);
     this.#cleanup = cleanup;
-    this.#spec = spec;
-    this.#env = { ...spec.env };
-    this.#counting = spec.counted === true ? new CountingModule(folder, spec.hsm) : undefined;
-    this.socket = path.join(folder, 'run/agent.sock');
-    this.controlSocket = path.join(folder, 'run/control.sock');
-    this.stateDir = path.join(folder, 'state');
-    this.auditFile = path.join(folder, 'audit.jsonl');
-    this.configFile = path.join(folder, 'keyagent.toml');
-    mkdirSync(path.join(folder, 'run'));
-    mkdirSync(this.stateDir, { mode: 0o700 });
-    if (spec.credential === true) this.#env.CREDENTIALS_DIRECTORY = writeCredentials(folder, spec.tokens);
-    writeFileSync(this.configFile, stringify(this.#configuration()), { mode: 0o644 });
   }
 
   get daemon(): Daemon {
@@ -68,7 +27,7 @@ export class Agent {
 
   /** Starts it, after the first time too. */
   async start(): Promise<void> {
-    const daemon = this.#run(keyagentd, ['--config', this.configFile]);
+    const daemon = this.#runAgent(['--config', this.configFile]);
     for (const socket of [this.socket, this.controlSocket]) {
       await waitFor(`the agent listens on ${socket}`, () => {
         daemon.mustRun();
@@ -83,7 +42,7 @@ export class Agent {
     const args = [
       ...sockets.flatMap((socket) => ['--listen', socket]),
       `--fdname=${names.join(':')}`,
-      ...Object.entries(this.#env).map(([name, value]) => `--setenv=${name}=${value}`),
+      ...Object.entries(this.env).map(([name, value]) => `--setenv=${name}=${value}`),
       ...[keyagentd, '--config', this.configFile],
     ];
     const daemon = this.#run('systemd-socket-activate', args);
@@ -116,7 +75,7 @@ export class Agent {
 
   /** Types each token's PIN into `keyagent unlock --stdin`. */
   async unlock(): Promise<void> {
-    for (const { label, pin } of this.#spec.tokens) {
+    for (const { label, pin } of this.spec.tokens) {
       await this.mustKeyagent(['unlock', label, '--stdin'], { input: `${pin}\n` });
     }
   }
@@ -135,43 +94,23 @@ export class Agent {
     });
   }
 
-  /** How often each PKCS#11 function was called, by all token hosts together. */
-  calls(): Record<string, number> {
-    if (this.#counting === undefined) throw new Error('this agent has no counting module');
-    return this.#counting.calls();
+  /** How often a PKCS#11 function was called, by all token hosts together. */
+  calls(name: string): number {
+    if (this.counting === undefined) throw new Error('this agent has no counting module');
+    return this.counting.calls().get(name) ?? 0;
+  }
+
+  /** As spec.user: setpriv(1) execs, so the pid is the agent's. */
+  #runAgent(args: readonly string[]): Daemon {
+    const { user } = this.spec;
+    if (user === undefined) return this.#run(keyagentd, args);
+    const identity = [`--reuid=${user.name}`, `--regid=${user.group}`, `--groups=${serverUser().group}`];
+    return this.#run('setpriv', [...identity, keyagentd, ...args]);
   }
 
   #run(command: string, args: readonly string[]): Daemon {
-    const logFile = path.join(this.#spec.folder, 'keyagentd.log');
-    this.#daemon = new Daemon(this.#cleanup, { command, args, env: this.#env, logFile });
+    this.#daemon = new Daemon(this.#cleanup, { command, args, env: this.env, logFile: this.logFile });
     return this.#daemon;
-  }
-
-  #configuration(): Table {
-    const { hsm, tokens, tokenSettings, agentSettings, rules } = this.#spec;
-    const user = serverUser();
-    return {
-      agent: {
-        socket: this.socket,
-        control_socket: this.controlSocket,
-        socket_group: user.group,
-        state_dir: this.stateDir,
-        ...agentSettings,
-      },
-      token: tokens.map(({ label }) => ({
-        name: label,
-        module: softHsmModule,
-        uri: `pkcs11:token=${label}`,
-        unlock: this.#spec.credential === true ? ['credential', 'prompt'] : ['prompt'],
-        env: hsm.env,
-        ...this.#counting?.tokenSettings,
-        ...tokenSettings,
-      })),
-      rule: rules ?? [
-        { name: 'server', keys: 'pkcs11:', users: [user.name], operations: ['sign', 'decrypt'] },
-      ],
-      audit: { file: this.auditFile },
-    };
   }
 }
 
@@ -184,16 +123,6 @@ export async function startAgent(cleanup: Cleanup, spec: AgentSpec): Promise<Age
 
 interface Status {
   tokens: { name: string; state: string }[];
-}
-
-/** @returns the folder, as systemd names it in CREDENTIALS_DIRECTORY */
-function writeCredentials(folder: string, tokens: readonly Token[]): string {
-  const credentials = path.join(folder, 'credentials');
-  mkdirSync(credentials, { mode: 0o700 });
-  for (const { label, pin } of tokens) {
-    writeFileSync(path.join(credentials, `keyagent.${label}.pin`), pin, { mode: 0o400 });
-  }
-  return credentials;
 }
 
 /** Whether somebody accepts connections on a Unix socket. */

@@ -33,7 +33,8 @@ export class Cleanup {
       }
     }
     Cleanup.#open.delete(this);
-    if (errors.length > 0) throw new AggregateError(errors, `clean-up failed: ${errors.map(String).join('; ')}`);
+    if (errors.length > 0)
+      throw new AggregateError(errors, `clean-up failed: ${errors.map(String).join('; ')}`);
   }
 
   static async #endBy(signal: NodeJS.Signals): Promise<void> {

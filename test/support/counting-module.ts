@@ -1,25 +1,29 @@
-/** The PKCS#11 module of test/module that counts what is called and hands it on to SoftHSM. */
+/** The PKCS#11 module of test/module, which counts what is called in it and hands it on to SoftHSM. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { root, softHsmModule } from './paths.js';
+import { root } from './paths.js';
 import type { SoftHsm } from './softhsm.js';
 
 export class CountingModule {
-  static readonly file = path.join(root, 'build/test/counting.so');
   /** For AgentSpec.tokenSettings. */
   readonly tokenSettings: { module: string; env: Record<string, string> };
-  readonly #log: string;
+  readonly #countFile: string;
 
   constructor(folder: string, hsm: SoftHsm) {
-    this.#log = path.join(folder, 'calls.log');
-    const env = { ...hsm.env, COUNTING_MODULE: softHsmModule, COUNTING_LOG: this.#log };
-    this.tokenSettings = { module: CountingModule.file, env };
+    this.#countFile = path.join(folder, 'pkcs11-calls');
+    this.tokenSettings = {
+      module: path.join(root, 'build/test/counting-pkcs11.so'),
+      env: { ...hsm.env, KEYAGENT_TEST_COUNT_FILE: this.#countFile },
+    };
   }
 
   /** How often each function was called, by all processes together. */
-  calls(): Record<string, number> {
-    const counts: Record<string, number> = {};
-    for (const name of readFileSync(this.#log, 'utf8').split('\n')) counts[name] = (counts[name] ?? 0) + 1;
+  calls(): Map<string, number> {
+    const counts = new Map<string, number>();
+    // PID FUNCTION RV
+    for (const [, name] of readFileSync(this.#countFile, 'utf8').matchAll(/^\d+ (\w+) 0x\w+$/gm)) {
+      if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
     return counts;
   }
 }

@@ -63,18 +63,19 @@ const curves: Partial<Record<KeyType, { header: string; pointLen: number }>> = {
 export class SoftHsm {
   /** For the environment of whoever loads the module. */
   readonly env: { SOFTHSM2_CONF: string };
-  readonly #folder: string;
+  /** Holds the tokens. */
+  readonly folder: string;
   readonly #authority: Authority;
 
   /** @param folder an existing folder of the test's own */
   constructor(folder: string, authority: Authority) {
-    this.#folder = path.join(folder, 'softhsm');
+    this.folder = path.join(folder, 'softhsm');
     this.#authority = authority;
-    mkdirSync(path.join(this.#folder, 'tokens'), { recursive: true });
-    const configuration = path.join(this.#folder, 'softhsm2.conf');
+    mkdirSync(path.join(this.folder, 'tokens'), { recursive: true });
+    const configuration = path.join(this.folder, 'softhsm2.conf');
     writeFileSync(
       configuration,
-      `directories.tokendir = ${this.#folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n`,
+      `directories.tokendir = ${this.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n`,
     );
     this.env = { SOFTHSM2_CONF: configuration };
   }
@@ -117,8 +118,8 @@ export class SoftHsm {
         ...name,
       );
     }
-    const publicKeyFile = path.join(this.#folder, `${token.label}-${spec.label}.pub`);
-    const der = path.join(this.#folder, 'object.der');
+    const publicKeyFile = path.join(this.folder, `${token.label}-${spec.label}.pub`);
+    const der = path.join(this.folder, 'object.der');
     if (curves[spec.type] === undefined) {
       await this.pkcs11Tool(token, '--read-object', '--type', 'pubkey', '--id', id, '--output-file', der);
     } else {

@@ -24,6 +24,6 @@ export function addCert(program: Command, session: Session): void {
       const shown = (chain === true ? certificates : certificates.slice(0, 1)).map((der) =>
         pem('CERTIFICATE', der),
       );
-      session.print({ uri, certificates: shown }, shown.join(''));
+      await session.print({ uri, certificates: shown }, shown.join(''));
     });
 }

@@ -7,7 +7,7 @@ export function addEnv(program: Command, session: Session): void {
   program
     .command('env')
     .description('print shell lines that name the socket')
-    .action(() => {
+    .action(async () => {
       const { client, control } = session.sockets;
       const variables: Record<string, string> = { KEYAGENT_SOCK: client };
       if (control !== path.join(path.dirname(client), 'control.sock'))
@@ -15,7 +15,7 @@ export function addEnv(program: Command, session: Session): void {
       const lines = Object.entries(variables).map(
         ([name, value]) => `${name}=${shellWord(value)}; export ${name};\n`,
       );
-      session.print(variables, lines.join(''));
+      await session.print(variables, lines.join(''));
     });
 }
 

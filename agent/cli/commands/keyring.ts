@@ -4,7 +4,8 @@ import { Option, type Command } from 'commander';
 import { CommandError } from '../exit-codes.js';
 import { keyringOf } from '../keyring-of.js';
 import { promptPin, readPinLine } from '../pin-input.js';
-import type { Session, Streams } from '../session.js';
+import type { Session } from '../session.js';
+import type { Streams } from '../streams.js';
 
 export function addKeyring(program: Command, session: Session): void {
   const keyring = program.command('keyring').description("keep a token's PIN in your keyring");
@@ -15,14 +16,15 @@ export function addKeyring(program: Command, session: Session): void {
     .addOption(new Option('--stdin', 'read the PIN from the first line of standard input'))
     .action(async (token: string, { stdin }: { stdin?: true }) => {
       const source = keyringOf(tokenName(token), session);
-      const pin =
-        stdin === true ? await readPinLine(session.streams) : await promptTwice(token, session.streams);
+      // On a terminal --stdin would show the PIN: there it means the prompt.
+      const isPiped = stdin === true && session.streams.stdin.isTTY !== true;
+      const pin = await (isPiped ? readPinLine(session.streams) : promptTwice(token, session.streams));
       try {
         await source.store(pin);
       } finally {
         pin.fill(0);
       }
-      session.print({ stored: source.item }, `the PIN of ${token} is in the keyring\n`);
+      await session.print({ stored: source.item }, `the PIN of ${token} is in the keyring\n`);
     });
   keyring
     .command('delete')
@@ -36,7 +38,7 @@ export function addKeyring(program: Command, session: Session): void {
           `the keyring shows no item ${source.item.service}/${source.item.account}: it is missing or its collection is locked`,
         );
       }
-      session.print({ deleted: source.item }, `the PIN of ${token} is no longer in the keyring\n`);
+      await session.print({ deleted: source.item }, `the PIN of ${token} is no longer in the keyring\n`);
     });
 }
 

@@ -13,7 +13,7 @@ export function addKeys(program: Command, session: Session): void {
     .action(async () => {
       const keys = await session.client(allKeys);
       const rows = keys.map(({ uri, algorithm, bits, state }) => [uri, algorithm, String(bits), state]);
-      session.print({ keys }, textTable(['URI', 'ALGORITHM', 'BITS', 'STATE'], rows));
+      await session.print({ keys }, textTable(['URI', 'ALGORITHM', 'BITS', 'STATE'], rows));
     });
 }
 

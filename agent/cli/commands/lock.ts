@@ -12,6 +12,6 @@ export function addLock(program: Command, session: Session): void {
       const { tokens } = await session.control((agent) =>
         agent.call('lock', params, { timeoutMs: requestTimeoutMs }),
       );
-      session.print({ tokens }, tokens.map((name) => `${name} locked\n`).join(''));
+      await session.print({ tokens }, tokens.map((name) => `${name} locked\n`).join(''));
     });
 }

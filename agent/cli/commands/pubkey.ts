@@ -14,6 +14,6 @@ export function addPubkey(program: Command, session: Session): void {
         agent.call('key', { uri: keyUri(text).text }, { timeoutMs: requestTimeoutMs }),
       );
       const publicKey = pem('PUBLIC KEY', spki);
-      session.print({ uri, publicKey }, publicKey);
+      await session.print({ uri, publicKey }, publicKey);
     });
 }

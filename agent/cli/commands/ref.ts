@@ -20,7 +20,7 @@ export function addRef(program: Command, session: Session): void {
       const uri = longForm(keyUri(text));
       await lookUp(uri, session);
       const reference = pem('KEYAGENT KEY REFERENCE', Buffer.from(uri, 'utf8'));
-      session.print({ uri, reference }, reference);
+      await session.print({ uri, reference }, reference);
     });
 }
 

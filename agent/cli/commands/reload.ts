@@ -10,6 +10,6 @@ export function addReload(program: Command, session: Session): void {
       const counts = await session.control((agent) =>
         agent.call('reload', {}, { timeoutMs: requestTimeoutMs }),
       );
-      session.print(counts, `configuration read: tokens ${counts.tokens}, rules ${counts.rules}\n`);
+      await session.print(counts, `configuration read: tokens ${counts.tokens}, rules ${counts.rules}\n`);
     });
 }

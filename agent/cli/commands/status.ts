@@ -15,7 +15,7 @@ export function addStatus(program: Command, session: Session): void {
       const status = await session.controlOrClient((agent) =>
         agent.call('status', {}, { timeoutMs: 10_000 }),
       );
-      session.print(status, statusText(status));
+      await session.print(status, statusText(status));
     });
 }
 

@@ -8,6 +8,6 @@ export function addStop(program: Command, session: Session): void {
     .description('log out of every token and end the agent')
     .action(async () => {
       await session.control((agent) => agent.call('stop', {}, { timeoutMs: requestTimeoutMs }));
-      session.print({ stopping: true }, 'keyagent is stopping\n');
+      await session.print({ stopping: true }, 'keyagent is stopping\n');
     });
 }

@@ -47,7 +47,7 @@ export function addUnlock(program: Command, session: Session): void {
         }
         return unlocked;
       });
-      session.print({ tokens: results }, results.map(resultLine).join(''));
+      await session.print({ tokens: results }, results.map(resultLine).join(''));
     });
 }
 
@@ -98,7 +98,8 @@ async function addPin(
   { source = 'prompt', stdin }: UnlockOptions,
   session: Session,
 ): Promise<void> {
-  if (stdin === true) {
+  // On a terminal --stdin would show the PIN: there it means the prompt.
+  if (stdin === true && session.streams.stdin.isTTY !== true) {
     params.pin = await readPinLine(session.streams);
     params.via = 'prompt';
   } else if (source === 'keyring') {

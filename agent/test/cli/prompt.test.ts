@@ -18,6 +18,7 @@ function assertNotShown(screen: string): void {
       `${JSON.stringify(pin.slice(at, at + 2))} in ${JSON.stringify(screen)}`,
     );
   }
+  assert.ok(!text.includes('*'), 'its length is not shown either');
 }
 
 describe('the PIN prompt on a terminal', () => {
@@ -75,6 +76,14 @@ describe('the PIN prompt on a terminal', () => {
     assert.equal(await terminal.end(), 0);
     assertNotShown(terminal.screen);
     assert.equal(agent.asked.at(-1)?.[2].pin, pin);
+  });
+
+  it('is what --stdin means on a terminal, where the PIN would be shown otherwise', async () => {
+    const terminal = unlock('--stdin');
+    await terminal.waitFor(question);
+    terminal.type(`${pin}\r`);
+    assert.equal(await terminal.end(), 0);
+    assertNotShown(terminal.screen);
   });
 
   it('says a wrong PIN once and exits with 77', async () => {

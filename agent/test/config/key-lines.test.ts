@@ -19,7 +19,7 @@ name = "fake"
 """
 raw = '''
 [[token]]
-'''''
+''''
 [[token]]
 name = "one"
 "quoted key" = 1

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { mechanisms, operations, parsePkcs11Pattern, type Mechanism, type Operation } from '@keyagent/protocol';
+import {
+  mechanisms,
+  operations,
+  parsePkcs11Pattern,
+  type Mechanism,
+  type Operation,
+} from '@keyagent/protocol';
 import { authorise, isStranger, mayKnow } from '@keyagent/agent/policy/authorise.js';
 import type { Peer } from '@keyagent/agent/policy/peer.js';
 import type { Rule } from '@keyagent/agent/policy/rule.js';
@@ -37,10 +43,26 @@ const decisions: [string, Peer, typeof www | typeof mail, Operation, Mechanism, 
   ['primary group', peer(7, 33), www, 'sign', 'ecdsa', [rule({ gids: [33] })], true],
   ['supplementary group', peer(7, 7, [8, 33]), www, 'sign', 'ecdsa', [rule({ gids: [33] })], true],
   ['wrong group', peer(7, 7, [8]), www, 'sign', 'ecdsa', [rule({ gids: [33] })], false],
-  ['uid and group must both match', peer(7, 33), www, 'sign', 'ecdsa', [rule({ uids: [8], gids: [33] })], false],
+  [
+    'uid and group must both match',
+    peer(7, 33),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ uids: [8], gids: [33] })],
+    false,
+  ],
   ['operation', peer(33), www, 'decrypt', 'rsa-oaep', [rule({ uids: [33], operations: ['sign'] })], false],
   ['mechanism', peer(33), www, 'sign', 'rsa-pkcs1', [rule({ uids: [33], mechanisms: ['rsa-pss'] })], false],
-  ['key pattern', peer(33), mail, 'sign', 'ecdsa', [rule({ uids: [33], keys: parsePkcs11Pattern('pkcs11:object=ww*') })], false],
+  [
+    'key pattern',
+    peer(33),
+    mail,
+    'sign',
+    'ecdsa',
+    [rule({ uids: [33], keys: parsePkcs11Pattern('pkcs11:object=ww*') })],
+    false,
+  ],
   ['a later rule', peer(33), www, 'sign', 'ecdsa', [rule({ uids: [34] }), rule({ uids: [33] })], true],
   ['a rule that names nobody', peer(33), www, 'sign', 'ecdsa', [rule({})], false],
   ['the overflow uid, even when named', peer(65534), www, 'sign', 'ecdsa', [rule({ uids: [65534] })], false],
@@ -77,7 +99,12 @@ const anyRule = fc
     keys: fc.constantFrom('pkcs11:', 'pkcs11:object=www', 'pkcs11:object=m*').map(parsePkcs11Pattern),
   })
   .map(rule);
-const anyPeer = fc.record({ uid: anyId, gid: anyId, groups: fc.array(anyId, { maxLength: 3 }), pid: fc.constant(1) });
+const anyPeer = fc.record({
+  uid: anyId,
+  gid: anyId,
+  groups: fc.array(anyId, { maxLength: 3 }),
+  pid: fc.constant(1),
+});
 
 test('a rule added after the one that matched never changes the decision', () => {
   fc.assert(
@@ -92,7 +119,8 @@ test('removing rules never grants anything', () => {
   fc.assert(
     fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), fc.nat(4), (who, rules, drop) => {
       const fewer = rules.filter((_, i) => i !== drop);
-      if (authorise(who, www, sign, rules) === undefined) assert.equal(authorise(who, www, sign, fewer), undefined);
+      if (authorise(who, www, sign, rules) === undefined)
+        assert.equal(authorise(who, www, sign, fewer), undefined);
     }),
   );
 });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import {
-  AgentError,
+  type AgentError,
   FrameReader,
   decodeReply,
   encodeNotice,
@@ -202,7 +202,15 @@ test('a peer that never reads is closed and costs a bounded queue', async () => 
   const flood = Buffer.concat(Array.from({ length: 20_000 }, (_, i) => encodeRequest(signRequest(i + 2))));
   asker.socket.write(flood);
   const served = connections[0] as Connection;
-  const ended = new Promise<void>((resolve) => asker.socket.once('error', () => { resolve(); }).once('close', () => { resolve(); }));
+  const ended = new Promise<void>((resolve) =>
+    asker.socket
+      .once('error', () => {
+        resolve();
+      })
+      .once('close', () => {
+        resolve();
+      }),
+  );
   await ended;
   assert.ok(served.requests < 20_000);
 });

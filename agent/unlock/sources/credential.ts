@@ -48,7 +48,10 @@ export class CredentialSource implements PinSource {
       throw failed(`the service was given no credentials; add ${load} to its unit and restart it`);
     }
     try {
-      return await open(path.join(directory, credential), constants.O_RDONLY | constants.O_NOFOLLOW);
+      return await open(
+        path.join(directory, credential),
+        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      );
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
       if (code !== 'ENOENT') {

@@ -42,7 +42,7 @@ export async function runKeyringChild(
   if (wait.signal?.aborted) throw tooLate(wait.signal.reason);
   const child = spawn(process.execPath, [childFile, operation, item.service, item.account], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, NODE_OPTIONS: '' },
+    env: childEnv(),
   });
   const output = collect(child.stdout, pinLineMax);
   const complaint = collect(child.stderr, messageMax);
@@ -69,6 +69,20 @@ function refuseWithoutBus(): void {
   throw failed(
     'there is no D-Bus session here, so no keyring; use it from a login session, or set DBUS_SESSION_BUS_ADDRESS',
   );
+}
+
+/** What the session bus and a prompter need; no locale, so that messages are in English; no credentials, no NODE_OPTIONS. */
+const passedOn = [
+  'DBUS_SESSION_BUS_ADDRESS',
+  'XDG_RUNTIME_DIR',
+  'HOME',
+  'DISPLAY',
+  'WAYLAND_DISPLAY',
+  'XAUTHORITY',
+];
+
+function childEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.includes(name)));
 }
 
 /** Resolves when the child has ended and its pipes are drained; kills it at the deadline or on abort. */

@@ -7,8 +7,13 @@
  * data is here, its private part never leaves the token. A ka_signer feeds a message to one signature.
  *
  * Threads and forks. Every function may be called from any thread; one ka_signer belongs to one thread at
- * a time. A process that forked, or changed its uid, uses a connection of its own from its next call on:
- * the agent judges a connection by who opened it. No atfork handler, no global state, no signal is raised.
+ * a time. A process that forked, or changed its effective uid or gid, uses a connection of its own from its
+ * next call on: the agent judges a connection by who opened it. A fork may come at any moment, from a program
+ * of any number of threads; the child may use what the parent made, or just free it. No atfork handler, no
+ * global state, no lock, no signal is raised. Not for signal handlers. A call takes about 30 KiB of stack.
+ *
+ * Deadlines. A call ends by the client's timeout, whatever the agent does. If the connection is lost before
+ * the agent has answered, the call is made once more, within that time.
  *
  * Errors. Functions return KA_OK (0) or a negative ka_status. `err` may be NULL; otherwise it receives
  * the code and one line that says what to do. Outputs are untouched on error unless said otherwise.
@@ -84,8 +89,8 @@ typedef struct ka_signer ka_signer;
 
 /** Makes a client. Nothing is connected yet.
  *  @param socket_path  absolute path; NULL: KEYAGENT_SOCK, else /run/keyagent/agent.sock if it exists, else
- *                      $XDG_RUNTIME_DIR/keyagent/agent.sock. The environment is ignored in a set-user-ID
- * program.
+ *                      $XDG_RUNTIME_DIR/keyagent/agent.sock. In a set-user-ID program the environment is
+ *                      ignored.
  *  @return KA_OK; KA_ERR_INVALID (relative or longer than sun_path holds); KA_ERR_NO_MEMORY */
 KA_API KA_MUSTUSE ka_status ka_client_new(const char *socket_path, ka_client **out, ka_error *err);
 KA_API void ka_client_free(ka_client *client); /* NULL is allowed */
@@ -93,7 +98,7 @@ KA_API void ka_client_free(ka_client *client); /* NULL is allowed */
 /** Sets the deadline of each later call, in milliseconds; 10000 at first; 0 is refused (KA_ERR_INVALID). */
 KA_API KA_MUSTUSE ka_status ka_client_set_timeout(ka_client *client, uint32_t timeout_ms);
 
-/** The path that this client uses. */
+/** The path that this client connects to: what it was told, or what it finds now (see ka_client_new). */
 KA_API const char *ka_client_socket_path(const ka_client *client);
 
 typedef enum ka_algorithm {
@@ -113,10 +118,13 @@ typedef enum ka_hash {
 } ka_hash;
 
 /** Asks the agent for a key and its public data. Works while the token is locked if the agent knows the key.
- *  @param uri  RFC 7512; exactly one key must match. type=cert selects the key by its certificate.
+ *  @param uri  RFC 7512, or "keyagent:NAME" for "pkcs11:object=NAME"; exactly one key must match. type=cert
+ *              selects the key by its certificate.
  *  @return KA_OK; KA_ERR_INVALID (malformed URI, or an attribute that a client may not give: pin-value,
- *          pin-source, module-name, module-path); KA_ERR_NOT_FOUND; KA_ERR_AMBIGUOUS (candidates in err);
- *          KA_ERR_DENIED; KA_ERR_LOCKED (key unknown until the first unlock); KA_ERR_UNAVAILABLE; ... */
+ *          pin-source, module-name, module-path; err does not quote it); KA_ERR_TOO_LARGE (over 1024 bytes);
+ *          KA_ERR_NOT_FOUND; KA_ERR_AMBIGUOUS (candidates in err); KA_ERR_DENIED (no rule names this user, or
+ *          no permission for the socket); KA_ERR_LOCKED (key unknown until the first unlock);
+ *          KA_ERR_UNAVAILABLE; KA_ERR_UNTRUSTED; ... */
 KA_API KA_MUSTUSE ka_status ka_key_open(ka_client *client, const char *uri, ka_key **out, ka_error *err);
 KA_API ka_key *ka_key_ref(ka_key *key); /* one more owner; returns key */
 KA_API void ka_key_free(ka_key *key);   /* NULL is allowed */
@@ -124,14 +132,13 @@ KA_API void ka_key_free(ka_key *key);   /* NULL is allowed */
 /** The agent's own URI of the key: full, unambiguous. */
 KA_API const char *ka_key_uri(const ka_key *key);
 KA_API ka_algorithm ka_key_algorithm(const ka_key *key);
-/** Size in bits: RSA modulus, or curve. */
+/** Size in bits: RSA modulus, or curve (255 for Ed25519). */
 KA_API unsigned ka_key_bits(const ka_key *key);
-/** Longest signature in bytes: RSA modulus length; ECDSA in DER; 64 for Ed25519. */
+/** Longest signature in bytes: RSA modulus length; ECDSA in DER 72, 104, 139; 64 for Ed25519. */
 KA_API size_t ka_key_signature_max(const ka_key *key);
 /** SubjectPublicKeyInfo in DER, *len bytes. */
 KA_API const uint8_t *ka_key_spki(const ka_key *key, size_t *len);
-/** Certificates: the key's own first, then issuers as far as the token holds them. NULL past the last. DER.
- */
+/** Certificates in DER: the key's own, then issuers as far as the token holds them; NULL past the last. */
 KA_API size_t ka_key_certificate_count(const ka_key *key);
 KA_API const uint8_t *ka_key_certificate(const ka_key *key, size_t index, size_t *len);
 
@@ -145,38 +152,39 @@ typedef struct ka_sign_params {
 } ka_sign_params;
 
 /** Signs a digest.
- *  @param digest   digest_len bytes, the output of params->hash; digest_len must equal its size; not for
- * Ed25519
- *  @param sig      receives the signature; untouched on error
- *  @param sig_len  in: capacity of sig; out: bytes written, or bytes needed with KA_ERR_BUFFER
- *  PSS uses MGF1 with the same hash and a salt of the hash's length.
- *  @return KA_OK; KA_ERR_INVALID; KA_ERR_MECHANISM; KA_ERR_DENIED; KA_ERR_LOCKED; KA_ERR_TIMEOUT;
- * KA_ERR_BUFFER; ... */
+ *  @param digest   digest_len bytes, the output of params->hash; digest_len must equal its size. Not
+ *                  for Ed25519.
+ *  @param sig      receives the signature; untouched on error; NULL asks only for the size
+ *  @param sig_len  in: capacity of sig; out: bytes written, or with KA_ERR_BUFFER the longest that there can
+ * be in this format. Nobody is asked for a signature that might not fit. PSS uses MGF1 with the same hash and
+ * a salt of the hash's length.
+ *  @return KA_OK; KA_ERR_INVALID; KA_ERR_MECHANISM (not for this kind of key, or not with this token);
+ *          KA_ERR_DENIED; KA_ERR_LOCKED; KA_ERR_TIMEOUT; KA_ERR_BUFFER; ... */
 KA_API KA_MUSTUSE ka_status ka_key_sign_digest(ka_key *key, const ka_sign_params *params,
                                                const uint8_t *digest, size_t digest_len, uint8_t *sig,
                                                size_t *sig_len, ka_error *err);
 
 /** Signs a message of message_len bytes: sent whole up to KA_MESSAGE_MAX, hashed here beyond. Otherwise as
- * above. */
+ *  above; KA_ERR_TOO_LARGE for a longer message with Ed25519. */
 KA_API KA_MUSTUSE ka_status ka_key_sign(ka_key *key, const ka_sign_params *params, const uint8_t *message,
                                         size_t message_len, uint8_t *sig, size_t *sig_len, ka_error *err);
 
-/** A message in pieces. Holds up to KA_MESSAGE_MAX bytes, then a running hash. Asks the agent only at finish.
- */
+/** A message in pieces. Holds up to KA_MESSAGE_MAX bytes, then a running hash. Only finish asks the agent. */
 KA_API KA_MUSTUSE ka_status ka_signer_new(ka_key *key, const ka_sign_params *params, ka_signer **out,
                                           ka_error *err);
+/** @return KA_OK; KA_ERR_TOO_LARGE (Ed25519), and the data is then not taken; KA_ERR_INVALID after finish */
 KA_API KA_MUSTUSE ka_status ka_signer_update(ka_signer *signer, const uint8_t *data, size_t len);
-/** An independent copy with the same bytes fed so far. */
+/** An independent copy with the same bytes fed so far. KA_OK; KA_ERR_NO_MEMORY. */
 KA_API KA_MUSTUSE ka_status ka_signer_dup(const ka_signer *signer, ka_signer **out);
-/** Signs what was fed. May be called once; sig and sig_len as in ka_key_sign_digest. KA_ERR_BUFFER does not
- * use the signer up. */
+/** Signs what was fed; sig and sig_len as in ka_key_sign_digest. Asks the agent once, whatever comes of it:
+ *  afterwards KA_ERR_INVALID. KA_ERR_BUFFER does not use the signer up. */
 KA_API KA_MUSTUSE ka_status ka_signer_finish(ka_signer *signer, uint8_t *sig, size_t *sig_len, ka_error *err);
 KA_API void ka_signer_free(ka_signer *signer); /* NULL is allowed */
 
 /** Decrypts RSA-OAEP: MGF1 with the same hash, empty label.
- *  @param out      receives the plaintext; untouched on error
- *  @param out_len  in: capacity; out: bytes written, or needed with KA_ERR_BUFFER (at most the modulus
- * length)
+ *  @param out      receives the plaintext; untouched on error; NULL asks only for the size, and nobody else
+ *  @param out_len  in: capacity; out: bytes written, or with KA_ERR_BUFFER bytes needed (for a NULL out the
+ *                  modulus length, which is always enough)
  *  @return KA_OK; KA_ERR_DECRYPT_FAILED for every ciphertext that does not decrypt; as above */
 KA_API KA_MUSTUSE ka_status ka_key_decrypt_oaep(ka_key *key, ka_hash hash, const uint8_t *ciphertext,
                                                 size_t ciphertext_len, uint8_t *out, size_t *out_len,
@@ -185,10 +193,11 @@ KA_API KA_MUSTUSE ka_status ka_key_decrypt_oaep(ka_key *key, ka_hash hash, const
 #define KA_TLS_PREMASTER_SIZE 48
 
 /** Decrypts a TLS RSA premaster secret (RFC 5246 7.4.7.1). Bad padding or version is not an error: premaster
- * is then random, indistinguishable from a good one.
+ *  is then random, indistinguishable from a good one.
  *  @param client_version      of the ClientHello, 0x0303 for TLS 1.2
  *  @param negotiated_version  also accepted in the premaster unless 0
- *  @param premaster           receives KA_TLS_PREMASTER_SIZE bytes */
+ *  @param ciphertext          as long as the modulus; else KA_ERR_INVALID
+ *  @param premaster           receives KA_TLS_PREMASTER_SIZE bytes; untouched on error */
 KA_API KA_MUSTUSE ka_status ka_key_decrypt_tls(ka_key *key, uint16_t client_version,
                                                uint16_t negotiated_version, const uint8_t *ciphertext,
                                                size_t ciphertext_len,

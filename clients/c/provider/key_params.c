@@ -36,7 +36,7 @@ static bool reply_size(const kp_key *key, OSSL_PARAM params[]) {
     if (key->algorithm == KA_ALG_RSA) security = rsa_security_bits(bits);
     if (key->algorithm == KA_ALG_EC_P521) security = 256;
     if (key->algorithm == KA_ALG_ED25519) {
-        bits = 253; /* the group's order, as libcrypto says it */
+        bits = 256; /* of the encoded point, as libcrypto says it */
         security = 128;
     }
     return kp_param_reply_uint(params, OSSL_PKEY_PARAM_BITS, bits) &&
@@ -65,8 +65,7 @@ int kp_ed25519_get_params(void *keydata, OSSL_PARAM params[]) {
     const kp_key *key = keydata;
     /* An empty mandatory digest: the algorithm hashes by itself. */
     return reply_size(key, params) && kp_param_reply_text(params, OSSL_PKEY_PARAM_MANDATORY_DIGEST, "") &&
-           kp_param_reply_octets(params, OSSL_PKEY_PARAM_PUB_KEY, key->public_key.point) &&
-           kp_param_reply_octets(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, key->public_key.point);
+           kp_param_reply_octets(params, OSSL_PKEY_PARAM_PUB_KEY, key->public_key.point);
 }
 
 #define SIZE_PARAMS                                                                                          \
@@ -109,7 +108,6 @@ const OSSL_PARAM *kp_ed25519_gettable_params(void *context) {
     static const OSSL_PARAM gettable[] = {
         SIZE_PARAMS,
         OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_MANDATORY_DIGEST, NULL, 0),
-        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
         ED25519_PUBLIC,
         OSSL_PARAM_END,
     };

@@ -70,13 +70,15 @@ bool kp_param_reply_uint(OSSL_PARAM *params, const char *key, uint64_t value) {
     if (param->data_type != OSSL_PARAM_INTEGER && param->data_type != OSSL_PARAM_UNSIGNED_INTEGER)
         return false;
 
-    uint8_t bytes[sizeof(value)];
+    /* The fewest bytes that hold it; a signed entry holds a sign bit of zero too. */
+    uint8_t bytes[1 + sizeof(value)] = {0};
     size_t len = 0;
-    for (int shift = 56; shift >= 0; shift -= 8)
-        if (len > 0 || value >> shift != 0 || shift == 0) bytes[len++] = (uint8_t)(value >> shift);
-    /* A signed entry needs room for a sign bit of zero. */
-    bool tight = param->data_type == OSSL_PARAM_INTEGER && param->data_size == len && (bytes[0] & 0x80) != 0;
-    if (param->data != NULL && tight) return false;
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        uint8_t byte = (uint8_t)(value >> shift);
+        if (len == 0 && byte == 0 && shift > 0) continue;
+        if (len == 0 && byte >= 0x80 && param->data_type == OSSL_PARAM_INTEGER) len = 1;
+        bytes[len++] = byte;
+    }
     return fill_number(param, (kp_slice){bytes, len});
 }
 

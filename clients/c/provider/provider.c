@@ -20,6 +20,11 @@
 ka_client *kp_provider_client(kp_provider *provider) {
     ka_client *client = atomic_load(&provider->client);
     if (client != NULL) return client;
+    if (provider->bad_export != NULL) {
+        kp_raise(provider, KA_ERR_INVALID, "openssl.cnf says export = %s: write refuse or public",
+                 provider->bad_export);
+        return NULL;
+    }
 
     /* The library reads the environment itself: it knows when the environment must not be trusted. */
     const char *path = secure_getenv("KEYAGENT_SOCK") != NULL ? NULL : provider->socket_path;
@@ -88,6 +93,7 @@ static void provider_teardown(void *context) {
     kp_provider *provider = context;
     ka_client_free(atomic_load(&provider->client));
     free(provider->socket_path);
+    free(provider->bad_export);
     free(provider);
 }
 
@@ -130,23 +136,26 @@ static bool take_upcalls(kp_core *core, const OSSL_CORE_HANDLE *handle, const OS
            core->vset_error != NULL && core->bio_gets != NULL && core->bio_read_ex != NULL;
 }
 
+/* Copies text that may change once we return. */
+static bool copy_text(const char *text, char **out) {
+    *out = text == NULL ? NULL : strdup(text);
+    return text == NULL || *out != NULL;
+}
+
+/* A wrong word is kept for the first use of a key: libcrypto drops a provider that fails here without a word.
+ */
 static bool read_configuration(kp_provider *provider) {
-    const char *socket_path = NULL, *export = NULL;
+    const char *socket_path = NULL, *export = "refuse";
     OSSL_PARAM params[] = {
         OSSL_PARAM_utf8_ptr("socket", &socket_path, 0),
         OSSL_PARAM_utf8_ptr("export", &export, 0),
         OSSL_PARAM_END,
     };
     if (!provider->core.get_params(provider->core.handle, params)) return false;
-
-    if (export != NULL && strcmp(export, "public") != 0 && strcmp(export, "refuse") != 0) {
-        kp_raise(provider, KA_ERR_INVALID, "export = %s: write refuse or public", export);
-        return false;
-    }
-    provider->export_public = export != NULL && strcmp(export, "public") == 0;
-    if (socket_path == NULL) return true;
-    provider->socket_path = strdup(socket_path); /* the core's copy may change under us */
-    return provider->socket_path != NULL;
+    provider->export_public = strcmp(export, "public") == 0;
+    bool known = provider->export_public || strcmp(export, "refuse") == 0;
+    return copy_text(socket_path, &provider->socket_path) &&
+           copy_text(known ? NULL : export, &provider->bad_export);
 }
 
 KA_API int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,

@@ -29,6 +29,7 @@ typedef struct kp_provider {
     kp_core core;
     char *socket_path;           /* from the configuration; NULL: the library's own default */
     bool export_public;          /* `export = public`: see keymgmt.c */
+    char *bad_export;            /* another word than public or refuse; NULL: none */
     _Atomic(ka_client *) client; /* made at first use, shared by all keys */
 } kp_provider;
 

@@ -4,8 +4,7 @@
 #include "error.h"
 #include "protocol_gen.h"
 
-/* PROTOCOL.md carries signatures of at most 512 bytes; below 1024 bits no hash of ours fits a PSS signature.
- */
+/* A reply carries at most 512 bytes of signature; below 1024 bits PSS with SHA-512 has no room. */
 enum { RSA_BITS_MIN = 1024, RSA_BITS_MAX = 4096 };
 
 static unsigned curve_bits(ka_algorithm algorithm) {
@@ -27,8 +26,7 @@ bool ka_algorithm_fits_bits(ka_algorithm algorithm, unsigned bits) {
     return bits == curve_bits(algorithm);
 }
 
-/* SEQUENCE of two INTEGERs, each as long as the order, and a zero byte in front where its top bit may be set.
- */
+/* SEQUENCE of two INTEGERs, each as long as the order, with a zero byte in front if its top bit is set. */
 static size_t ecdsa_der_max(unsigned bits) {
     size_t integer = 2 + bits / 8 + 1;
     size_t content = 2 * integer;

@@ -15,8 +15,7 @@ bool ka_signature_fits(ka_algorithm algorithm, unsigned bits, ka_format format, 
 /* 0 for KA_HASH_NONE and for what is not a hash. */
 size_t ka_hash_size(ka_hash hash);
 
-/* The wire's name for params with a key of this algorithm. KA_OK; KA_ERR_MECHANISM (not for this key);
- * KA_ERR_INVALID. */
+/* The wire's name for params. KA_OK; KA_ERR_MECHANISM (not for this kind of key); KA_ERR_INVALID. */
 KA_MUSTUSE ka_status ka_sign_algorithm(ka_algorithm algorithm, const ka_sign_params *params,
                                        const char **name, ka_error *err);
 /* NULL for a hash that OAEP has no name with. */

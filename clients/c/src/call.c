@@ -1,4 +1,5 @@
-/* One call: a connection, a request, a reply, and the one repeat (PROTOCOL.md "Repeating"). */
+/* One call: a connection, a request, a reply, and the one repeat (PROTOCOL.md "Deadlines, cancelling,
+ * repeating"). */
 #include "client.h"
 #include "error.h"
 

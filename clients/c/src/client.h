@@ -1,13 +1,9 @@
-/* What stands behind a ka_client: where the agent is, how long a call may take, the connections; and one
- * call. */
+/* What stands behind a ka_client: the agent's path, a timeout, the connections; and how it is asked. */
 #ifndef KEYAGENT_CLIENT_H
 #define KEYAGENT_CLIENT_H
 
-#include <sys/un.h>
-
 #include "pool.h"
-
-#define KA_PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path) /* NUL included */
+#include "trust.h"
 
 struct ka_client {
     _Atomic unsigned owners; /* the caller, and each of its keys */

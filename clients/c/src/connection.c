@@ -24,8 +24,7 @@ static int open_socket(void) {
     return above;
 }
 
-/* connect() waits while the agent's backlog is full; no poll tells when it is not, but SO_SNDTIMEO bounds the
- * wait. */
+/* connect() waits while the agent's backlog is full, as long as SO_SNDTIMEO says; poll cannot wait for it. */
 static ka_status connect_until(int fd, const char *path, const struct ka_deadline *deadline, ka_error *err) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path));
@@ -83,8 +82,7 @@ bool ka_connection_usable(const struct ka_connection *connection) {
 void ka_connection_close(struct ka_connection *connection) {
     if (connection->fd < 0) return;
     int fd = is_ours(connection) ? connection->fd : -1;
-    /* The number goes first: a fork between the two lines must not leave the child one that it would close
-     * again. */
+    /* The number goes first: a fork in between must not leave the child one that is closed already. */
     connection->fd = -1;
     if (fd >= 0) close(fd);
 }

@@ -49,12 +49,12 @@ ka_status ka_error_set_errno(ka_error *err, ka_status code, const char *format, 
     return finish(err, code);
 }
 
-/* Appends if it fits whole. */
-static bool append(char *message, size_t cap, const char *separator, struct ka_span text) {
+/* Appends what is not there yet and fits whole. */
+static void append(char *message, size_t cap, const char *separator, struct ka_span text) {
     size_t used = strlen(message);
-    if (strlen(separator) + text.len >= cap - used) return false;
+    if (memmem(message, used, text.data, text.len) != NULL) return;
+    if (strlen(separator) + text.len >= cap - used) return;
     snprintf(message + used, cap - used, "%s%.*s", separator, (int)text.len, (const char *)text.data);
-    return true;
 }
 
 ka_status ka_error_set_reply(ka_error *err, ka_status code, struct ka_span text,
@@ -63,8 +63,7 @@ ka_status ka_error_set_reply(ka_error *err, ka_status code, struct ka_span text,
     /* A str may hold NUL: the text then ends there. */
     size_t len = ka_utf8_prefix(text.data, text.len, sizeof err->message - 1);
     snprintf(err->message, sizeof err->message, "%.*s", (int)len, (const char *)text.data);
-    for (size_t i = 0; i < count; i++) {
-        if (!append(err->message, sizeof err->message, i == 0 ? ": " : ", ", candidates[i])) break;
-    }
+    for (size_t i = 0; i < count; i++)
+        append(err->message, sizeof err->message, i == 0 ? ": " : ", ", candidates[i]);
     return finish(err, code);
 }

@@ -8,12 +8,10 @@
 
 #define KA_FRAME_HEADER 4
 
-/* The peer is gone. Positive: it is for this library's eyes and never returned to a caller. err is not set.
- */
+/* The peer is gone. Positive, because it is never returned to a caller of this library. err is not set. */
 #define KA_LOST 1
 
-/* Bytes received and not yet handed out. Room for the longest frame, so a length is judged before it is
- * believed. */
+/* Bytes received. There is room for the longest frame, so nothing is ever allocated for a length. */
 struct ka_inbox {
     size_t start, end; /* what is in there: buf[start] to buf[end - 1] */
     uint8_t buf[KA_FRAME_HEADER + KA_WIRE_LIMIT_FRAME];

@@ -10,8 +10,7 @@
 
 #include "connection.h"
 
-/* As many connections stay open between requests; a program with more threads at once opens the others anew.
- */
+/* As many connections stay open between requests; where more threads ask at once, theirs are opened anew. */
 #define KA_POOL_SLOTS 64
 
 struct ka_pool_slot {

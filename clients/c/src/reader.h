@@ -40,8 +40,7 @@ KA_MUSTUSE bool ka_read_map(struct ka_reader *reader, size_t max, size_t *count)
 bool ka_read_nil(struct ka_reader *reader);
 /* A str that is one of `count` names; *index says which. */
 KA_MUSTUSE bool ka_read_name(struct ka_reader *reader, const char *const *names, size_t count, size_t *index);
-/* As ka_read_name, for the key of a map; refuses one that `seen` (a bit per name) holds already and adds it.
- */
+/* As ka_read_name, for the key of a map; `seen` has a bit for each name, and a second time is refused. */
 KA_MUSTUSE bool ka_read_field(struct ka_reader *reader, const char *const *names, size_t count,
                               uint32_t *seen, size_t *index);
 

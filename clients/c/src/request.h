@@ -9,8 +9,7 @@ enum ka_method { KA_METHOD_HELLO, KA_METHOD_KEY, KA_METHOD_SIGN, KA_METHOD_DECRY
 /* What the payload of a request is. */
 enum ka_payload { KA_PAYLOAD_NONE, KA_PAYLOAD_MESSAGE, KA_PAYLOAD_DIGEST, KA_PAYLOAD_CIPHERTEXT };
 
-/* A key, sign or decrypt request. It may be sent twice, so what changes from one time to the next is not in
- * it. */
+/* A key, sign or decrypt request, without what changes when it is repeated. */
 struct ka_request {
     enum ka_method method;
     struct ka_span uri;

@@ -1,5 +1,4 @@
-/* Names of statuses, from the error table of the protocol; the numbers of keyagent.h are held against it
- * here. */
+/* Names of statuses, from the error table of the protocol, which keyagent.h is held against here. */
 #include "keyagent.h"
 #include "protocol_gen.h"
 

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -22,22 +21,14 @@ ka_status ka_socket_error(const char *path, ka_error *err) {
                               "no agent at %s; start keyagentd, or set KEYAGENT_SOCK to its socket", path);
 }
 
-/* The directory of an absolute path, and that directory's parent: "DIR" and "DIR/..", which the kernel
- * resolves also where DIR was reached through a symbolic link. */
-static void split(const char *path, char directory[sizeof(((struct sockaddr_un *)0)->sun_path) + 1],
-                  char parent[sizeof(((struct sockaddr_un *)0)->sun_path) + 4]) {
-    int len = (int)(strrchr(path, '/') - path);
-    sprintf(directory, "%.*s", len == 0 ? 1 : len, path);
-    sprintf(parent, "%.*s/..", len, path);
-}
-
-/* Whether only its owner decides what is in the directory, and only root or this user that the directory is
- * there. */
+/* Whether only its owner decides what is in the directory of `path`, and only root or this user that it is
+ * there. "DIR/.." is above the real DIR, also where a symbolic link led to it. */
 static bool directory_vouches(const char *path, uid_t own, uid_t *owner) {
-    char directory[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-    char parent[sizeof(((struct sockaddr_un *)0)->sun_path) + 4];
+    char directory[KA_PATH_SIZE + 1], parent[KA_PATH_SIZE + 4];
+    int len = (int)(strrchr(path, '/') - path);
     struct stat at, above;
-    split(path, directory, parent);
+    snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : len, path);
+    snprintf(parent, sizeof parent, "%.*s/..", len, path);
     if (lstat(directory, &at) != 0 || !S_ISDIR(at.st_mode) || (at.st_mode & others_write) != 0) return false;
     if (lstat(parent, &above) != 0 || (above.st_uid != 0 && above.st_uid != own)) return false;
     if ((above.st_mode & others_write) != 0) return false;

@@ -7,8 +7,11 @@
 #define KEYAGENT_TRUST_H
 
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "keyagent.h"
+
+#define KA_PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path) /* of a socket's path, NUL included */
 
 struct ka_trust {
     uid_t own;       /* effective uid */

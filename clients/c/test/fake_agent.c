@@ -12,13 +12,11 @@
 
 #include "require.h"
 
-bool span_is(struct ka_span span, const char *text)
-{
+bool span_is(struct ka_span span, const char *text) {
     return span.len == strlen(text) && memcmp(span.data, text, span.len) == 0;
 }
 
-void fake_send(struct fake_connection *to, const void *bytes, size_t len)
-{
+void fake_send(struct fake_connection *to, const void *bytes, size_t len) {
     const uint8_t *at = bytes;
     while (to->fd >= 0 && len > 0) {
         ssize_t step = send(to->fd, at, len, MSG_NOSIGNAL);
@@ -29,34 +27,29 @@ void fake_send(struct fake_connection *to, const void *bytes, size_t len)
     }
 }
 
-void fake_close(struct fake_connection *connection)
-{
+void fake_close(struct fake_connection *connection) {
     if (connection->fd >= 0) close(connection->fd);
     connection->fd = -1;
 }
 
-static void begin_reply(struct ka_writer *writer, uint32_t id)
-{
+static void begin_reply(struct ka_writer *writer, uint32_t id) {
     ka_frame_begin(writer);
     ka_write_array(writer, 4);
     ka_write_uint(writer, 1);
     ka_write_uint(writer, id);
 }
 
-static void write_nil(struct ka_writer *writer)
-{
+static void write_nil(struct ka_writer *writer) {
     if (writer->len < writer->cap) writer->buf[writer->len++] = 0xc0;
 }
 
-static void send_reply(struct ka_writer *writer, struct fake_connection *to)
-{
+static void send_reply(struct ka_writer *writer, struct fake_connection *to) {
     ka_frame_end(writer, 0);
     require(!writer->overflow, "a reply of the fake agent is too long");
     fake_send(to, writer->buf, writer->len);
 }
 
-void fake_answer_bytes(const struct fake_request *request, const char *field, const void *bytes, size_t len)
-{
+void fake_answer_bytes(const struct fake_request *request, const char *field, const void *bytes, size_t len) {
     uint8_t buf[1024];
     struct ka_writer writer;
     ka_writer_init(&writer, buf, sizeof buf);
@@ -68,8 +61,7 @@ void fake_answer_bytes(const struct fake_request *request, const char *field, co
     send_reply(&writer, request->from);
 }
 
-void fake_answer_error(struct fake_connection *to, uint32_t id, ka_status status, const char *text)
-{
+void fake_answer_error(struct fake_connection *to, uint32_t id, ka_status status, const char *text) {
     uint8_t buf[2048];
     struct ka_writer writer;
     ka_writer_init(&writer, buf, sizeof buf);
@@ -83,8 +75,7 @@ void fake_answer_error(struct fake_connection *to, uint32_t id, ka_status status
     send_reply(&writer, to);
 }
 
-static void answer_hello(const struct fake_request *request)
-{
+static void answer_hello(const struct fake_request *request) {
     uint8_t buf[256];
     struct ka_writer writer;
     ka_writer_init(&writer, buf, sizeof buf);
@@ -104,8 +95,7 @@ static void answer_hello(const struct fake_request *request)
     send_reply(&writer, request->from);
 }
 
-void fake_answer_key(const struct fake_request *request, const char *algorithm, uint32_t bits)
-{
+void fake_answer_key(const struct fake_request *request, const char *algorithm, uint32_t bits) {
     static const char *const names[] = {"uri", "token", "token_state", "state", "algorithm"};
     const char *values[] = {"pkcs11:token=t;object=full", "t", "unlocked", "verified", algorithm};
     uint8_t buf[1024];
@@ -134,8 +124,7 @@ void fake_answer_key(const struct fake_request *request, const char *algorithm, 
     send_reply(&writer, request->from);
 }
 
-static void answer_key(const struct fake_request *request)
-{
+static void answer_key(const struct fake_request *request) {
     static const struct {
         const char *ending, *algorithm;
         uint32_t bits;
@@ -146,7 +135,8 @@ static void answer_key(const struct fake_request *request)
                 {"ed25519", "ed25519", 255}};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         size_t len = strlen(keys[i].ending);
-        if (request->uri.len >= len && memcmp(request->uri.data + request->uri.len - len, keys[i].ending, len) == 0) {
+        if (request->uri.len >= len &&
+            memcmp(request->uri.data + request->uri.len - len, keys[i].ending, len) == 0) {
             fake_answer_key(request, keys[i].algorithm, keys[i].bits);
             return;
         }
@@ -155,16 +145,14 @@ static void answer_key(const struct fake_request *request)
 }
 
 /* The payload's beginning, so that a test can tell whose signature it has. */
-static void answer_sign(const struct fake_request *request)
-{
+static void answer_sign(const struct fake_request *request) {
     uint8_t signature[256] = {0};
     size_t len = request->alg.data[0] == 'r' ? 256 : 64;
     memcpy(signature, request->payload.data, request->payload.len < len ? request->payload.len : len);
     fake_answer_bytes(request, "signature", signature, len);
 }
 
-void fake_answer(struct fake_agent *agent, const struct fake_request *request)
-{
+void fake_answer(struct fake_agent *agent, const struct fake_request *request) {
     (void)agent;
     switch (request->method) {
     case KA_METHOD_HELLO:
@@ -182,8 +170,7 @@ void fake_answer(struct fake_agent *agent, const struct fake_request *request)
     }
 }
 
-static bool read_param(struct ka_reader *reader, struct fake_request *request)
-{
+static bool read_param(struct ka_reader *reader, struct fake_request *request) {
     static const char *const kinds[] = {"message", "digest", "ciphertext"};
     struct ka_span name;
     uint32_t ignored;
@@ -208,14 +195,14 @@ static bool read_param(struct ka_reader *reader, struct fake_request *request)
     return span_is(name, "deadline_ms") && ka_read_uint(reader, &request->deadline_ms);
 }
 
-static bool read_request(struct ka_span body, struct fake_request *request)
-{
+static bool read_request(struct ka_span body, struct fake_request *request) {
     static const char *const methods[] = {"hello", "key", "sign", "decrypt"};
     struct ka_reader reader;
     size_t count, method;
     uint32_t type;
     ka_reader_init(&reader, body);
-    if (!ka_read_array(&reader, 4, &count) || count != 4 || !ka_read_uint(&reader, &type) || type != 0) return false;
+    if (!ka_read_array(&reader, 4, &count) || count != 4 || !ka_read_uint(&reader, &type) || type != 0)
+        return false;
     if (!ka_read_uint(&reader, &request->id) || !ka_read_name(&reader, methods, 4, &method)) return false;
     request->method = (enum ka_method)method;
     if (!ka_read_map(&reader, 16, &count)) return false;
@@ -225,8 +212,7 @@ static bool read_request(struct ka_span body, struct fake_request *request)
     return ka_reader_at_end(&reader);
 }
 
-static void handle(struct fake_connection *from, struct ka_span body)
-{
+static void handle(struct fake_connection *from, struct ka_span body) {
     struct fake_agent *agent = from->agent;
     struct fake_request request = {.from = from};
     require(read_request(body, &request), "the client sent a malformed request");
@@ -239,8 +225,7 @@ static void handle(struct fake_connection *from, struct ka_span body)
 }
 
 /* Everything that has arrived, frame by frame. */
-static void serve(struct fake_connection *connection)
-{
+static void serve(struct fake_connection *connection) {
     struct ka_inbox *inbox = &connection->inbox;
     memmove(inbox->buf, inbox->buf + inbox->start, inbox->end - inbox->start);
     inbox->end -= inbox->start;
@@ -262,8 +247,7 @@ static void serve(struct fake_connection *connection)
     }
 }
 
-static void accept_one(struct fake_agent *agent)
-{
+static void accept_one(struct fake_agent *agent) {
     int fd = accept4(agent->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return;
     unsigned number = atomic_fetch_add(&agent->accepted, 1);
@@ -276,11 +260,11 @@ static void accept_one(struct fake_agent *agent)
     agent->connections[number] = connection;
 }
 
-static void *run(void *argument)
-{
+static void *run(void *argument) {
     struct fake_agent *agent = argument;
     for (;;) {
-        struct pollfd entries[2 + FAKE_CONNECTIONS] = {{agent->wake[0], POLLIN, 0}, {agent->listener, POLLIN, 0}};
+        struct pollfd entries[2 + FAKE_CONNECTIONS] = {{agent->wake[0], POLLIN, 0},
+                                                       {agent->listener, POLLIN, 0}};
         unsigned count = atomic_load(&agent->accepted);
         for (unsigned i = 0; i < count; i++)
             entries[2 + i] = (struct pollfd){agent->connections[i]->fd, POLLIN, 0}; /* poll skips -1 */
@@ -293,8 +277,7 @@ static void *run(void *argument)
     }
 }
 
-void fake_agent_resume(struct fake_agent *agent)
-{
+void fake_agent_resume(struct fake_agent *agent) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, agent->path, sizeof address.sun_path);
     agent->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -310,8 +293,7 @@ void fake_agent_resume(struct fake_agent *agent)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void fake_agent_start(struct fake_agent *agent, fake_handler *handler, void *context)
-{
+void fake_agent_start(struct fake_agent *agent, fake_handler *handler, void *context) {
     *agent = (struct fake_agent){.handler = handler, .context = context};
     strcpy(agent->directory, "/tmp/keyagent-test-XXXXXX");
     require(mkdtemp(agent->directory) != NULL, "mkdtemp");
@@ -320,20 +302,20 @@ void fake_agent_start(struct fake_agent *agent, fake_handler *handler, void *con
     fake_agent_resume(agent);
 }
 
-void fake_agent_stop(struct fake_agent *agent)
-{
+void fake_agent_stop(struct fake_agent *agent) {
     require(write(agent->wake[1], "", 1) == 1, "cannot wake the fake agent");
     pthread_join(agent->thread, NULL);
     close(agent->wake[0]);
     close(agent->wake[1]);
     close(agent->listener);
     unlink(agent->path);
-    for (unsigned i = 0; i < atomic_load(&agent->accepted); i++) fake_close(agent->connections[i]);
+    for (unsigned i = 0; i < atomic_load(&agent->accepted); i++)
+        fake_close(agent->connections[i]);
 }
 
-void fake_agent_end(struct fake_agent *agent)
-{
+void fake_agent_end(struct fake_agent *agent) {
     fake_agent_stop(agent);
-    for (unsigned i = 0; i < atomic_load(&agent->accepted); i++) free(agent->connections[i]);
+    for (unsigned i = 0; i < atomic_load(&agent->accepted); i++)
+        free(agent->connections[i]);
     rmdir(agent->directory);
 }

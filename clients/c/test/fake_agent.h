@@ -1,7 +1,7 @@
 /*
- * An agent that does what a test tells it: a Unix socket and one thread that reads requests and passes each to the
- * test's handler, in order. The handler answers, or holds the answer back, or misbehaves. It implements PROTOCOL.md and
- * nothing behind it: there are no keys.
+ * An agent that does what a test tells it: a Unix socket and one thread that reads requests and passes each
+ * to the test's handler, in order. The handler answers, or holds the answer back, or misbehaves. It
+ * implements PROTOCOL.md and nothing behind it: there are no keys.
  */
 #ifndef KEYAGENT_FAKE_AGENT_H
 #define KEYAGENT_FAKE_AGENT_H
@@ -43,8 +43,8 @@ struct fake_agent {
     char directory[64];
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     fake_handler *handler;
-    fake_handler *hello; /* NULL: fake_answer */
-    void *context;       /* the test's */
+    fake_handler *hello;                 /* NULL: fake_answer */
+    void *context;                       /* the test's */
     _Atomic unsigned accepted, requests; /* hello is not counted */
     int listener;
     int wake[2]; /* a pipe; a byte in it stops the thread */
@@ -61,8 +61,9 @@ void fake_agent_resume(struct fake_agent *agent);
 /* Stops and removes the directory. */
 void fake_agent_end(struct fake_agent *agent);
 
-/* What a good agent says: hello, a key that fits the end of the URI ("rsa", "p256", "p384", "p521", "ed25519"; 2048 bits), a
- * signature of the right length that begins with the payload, a plaintext that is the ciphertext's first 48 bytes. */
+/* What a good agent says: hello, a key that fits the end of the URI ("rsa", "p256", "p384", "p521",
+ * "ed25519"; 2048 bits), a signature of the right length that begins with the payload, a plaintext that is
+ * the ciphertext's first 48 bytes. */
 void fake_answer(struct fake_agent *agent, const struct fake_request *request);
 
 void fake_send(struct fake_connection *to, const void *bytes, size_t len);

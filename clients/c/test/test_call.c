@@ -11,27 +11,23 @@ static struct fake_agent agent;
 static ka_client *client;
 static ka_key *key;
 
-/* What the handler of the test at hand counts; the agent's thread writes, the test reads after its call returned. */
-static unsigned signs, repeats;
-static uint32_t last_deadline_ms;
-static unsigned last_connection;
+/* What the agent saw. */
+static _Atomic unsigned signs, repeats, last_connection;
+static _Atomic uint32_t last_deadline_ms;
 
-static void note(const struct fake_request *request)
-{
+static void note(const struct fake_request *request) {
     signs++;
     repeats += request->repeat;
     last_deadline_ms = request->deadline_ms;
     last_connection = request->from->number;
 }
 
-static void note_and_answer(struct fake_agent *fake, const struct fake_request *request)
-{
+static void note_and_answer(struct fake_agent *fake, const struct fake_request *request) {
     if (request->method == KA_METHOD_SIGN) note(request);
     fake_answer(fake, request);
 }
 
-static int start(void **state)
-{
+static int start(void **state) {
     (void)state;
     signs = repeats = 0;
     fake_agent_start(&agent, note_and_answer, NULL);
@@ -39,8 +35,7 @@ static int start(void **state)
     return ka_key_open(client, "keyagent:rsa", &key, NULL);
 }
 
-static int end(void **state)
-{
+static int end(void **state) {
     (void)state;
     ka_key_free(key);
     ka_client_free(client);
@@ -49,8 +44,7 @@ static int end(void **state)
 }
 
 /* Signs "m"; the fake signature begins with it. */
-static ka_status sign(ka_error *err)
-{
+static ka_status sign(ka_error *err) {
     const ka_sign_params params = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
     uint8_t sig[256] = {0};
     size_t sig_len = sizeof sig;
@@ -59,32 +53,30 @@ static ka_status sign(ka_error *err)
     return status;
 }
 
-static void calls_one_after_another_share_a_connection(void **state)
-{
+static void calls_one_after_another_share_a_connection(void **state) {
     (void)state;
-    for (int i = 0; i < 10; i++) assert_int_equal(sign(NULL), KA_OK);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(sign(NULL), KA_OK);
     assert_int_equal(agent.accepted, 1);
     assert_int_equal(signs, 10);
     assert_int_equal(repeats, 0);
 }
 
-/* hello is answered only once the request behind it is there: a client that waited for the answer would wait for ever. */
+/* hello is answered only once the request behind it is there: a client that waited for the answer would wait
+ * for ever. */
 static struct fake_request held_hello;
 
-static void hold_hello(struct fake_agent *fake, const struct fake_request *request)
-{
+static void hold_hello(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     held_hello = *request;
 }
 
-static void answer_hello_then_request(struct fake_agent *fake, const struct fake_request *request)
-{
+static void answer_hello_then_request(struct fake_agent *fake, const struct fake_request *request) {
     fake_answer(fake, &held_hello);
     fake_answer(fake, request);
 }
 
-static void hello_and_the_first_request_go_together(void **state)
-{
+static void hello_and_the_first_request_go_together(void **state) {
     ka_client *other;
     ka_key *opened;
     (void)state;
@@ -96,8 +88,7 @@ static void hello_and_the_first_request_go_together(void **state)
     ka_client_free(other);
 }
 
-static void the_deadline_is_sent(void **state)
-{
+static void the_deadline_is_sent(void **state) {
     (void)state;
     assert_int_equal(ka_client_set_timeout(client, 5000), KA_OK);
     assert_int_equal(sign(NULL), KA_OK);
@@ -105,8 +96,7 @@ static void the_deadline_is_sent(void **state)
     assert_true(last_deadline_ms > 2000);
 }
 
-static void close_first_sign(struct fake_agent *fake, const struct fake_request *request)
-{
+static void close_first_sign(struct fake_agent *fake, const struct fake_request *request) {
     if (request->method == KA_METHOD_SIGN) note(request);
     if (request->method == KA_METHOD_SIGN && signs == 1)
         fake_close(request->from);
@@ -114,8 +104,7 @@ static void close_first_sign(struct fake_agent *fake, const struct fake_request 
         fake_answer(fake, request);
 }
 
-static void a_request_lost_unanswered_is_repeated_once(void **state)
-{
+static void a_request_lost_unanswered_is_repeated_once(void **state) {
     (void)state;
     agent.handler = close_first_sign;
     assert_int_equal(sign(NULL), KA_OK);
@@ -126,15 +115,13 @@ static void a_request_lost_unanswered_is_repeated_once(void **state)
     assert_int_equal(repeats, 1);
 }
 
-static void close_every_sign(struct fake_agent *fake, const struct fake_request *request)
-{
+static void close_every_sign(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     note(request);
     fake_close(request->from);
 }
 
-static void and_never_twice(void **state)
-{
+static void and_never_twice(void **state) {
     ka_error err;
     (void)state;
     agent.handler = close_every_sign;
@@ -145,8 +132,7 @@ static void and_never_twice(void **state)
 }
 
 /* The reply, cut at `cut` bytes; then the agent closes. */
-static void cut_first_reply(struct fake_agent *fake, const struct fake_request *request)
-{
+static void cut_first_reply(struct fake_agent *fake, const struct fake_request *request) {
     static const char reply[] = "\0\0\0\x13\x94\1\3\xc0\x81\xa9signature\xc4\2ab";
     size_t cut = *(const size_t *)fake->context;
     note(request);
@@ -158,8 +144,7 @@ static void cut_first_reply(struct fake_agent *fake, const struct fake_request *
     fake_close(request->from);
 }
 
-static void a_reply_cut_at_any_byte_counts_as_none(void **state)
-{
+static void a_reply_cut_at_any_byte_counts_as_none(void **state) {
     (void)state;
     for (size_t cut = 0; cut < 23; cut++) {
         assert_int_equal(end(NULL), 0);
@@ -172,15 +157,14 @@ static void a_reply_cut_at_any_byte_counts_as_none(void **state)
     }
 }
 
-static void refuse(struct fake_agent *fake, const struct fake_request *request)
-{
+static void refuse(struct fake_agent *fake, const struct fake_request *request) {
     note(request);
     fake_answer_error(request->from, request->id, *(const ka_status *)fake->context, "no");
 }
 
-static void an_error_reply_is_passed_on_and_not_repeated(void **state)
-{
-    static const ka_status statuses[] = {KA_ERR_LOCKED, KA_ERR_BUSY, KA_ERR_STOPPING, KA_ERR_TOKEN_ERROR, KA_ERR_TIMEOUT};
+static void an_error_reply_is_passed_on_and_not_repeated(void **state) {
+    static const ka_status statuses[] = {KA_ERR_LOCKED, KA_ERR_BUSY, KA_ERR_STOPPING, KA_ERR_TOKEN_ERROR,
+                                         KA_ERR_TIMEOUT};
     (void)state;
     agent.handler = refuse;
     for (size_t i = 0; i < COUNT(statuses); i++) {
@@ -193,8 +177,7 @@ static void an_error_reply_is_passed_on_and_not_repeated(void **state)
     assert_int_equal(agent.accepted, 1); /* the connection lived on */
 }
 
-static void an_agent_that_restarted_while_idle_costs_no_repeat(void **state)
-{
+static void an_agent_that_restarted_while_idle_costs_no_repeat(void **state) {
     (void)state;
     assert_int_equal(sign(NULL), KA_OK);
     fake_agent_stop(&agent);
@@ -204,8 +187,7 @@ static void an_agent_that_restarted_while_idle_costs_no_repeat(void **state)
     assert_int_equal(last_connection, 2);
 }
 
-static void a_stopped_agent_is_unavailable_and_a_started_one_is_found(void **state)
-{
+static void a_stopped_agent_is_unavailable_and_a_started_one_is_found(void **state) {
     ka_error err;
     (void)state;
     fake_agent_stop(&agent);
@@ -215,34 +197,31 @@ static void a_stopped_agent_is_unavailable_and_a_started_one_is_found(void **sta
     assert_int_equal(sign(NULL), KA_OK);
 }
 
-/* Wrong from the protocol's view in each of the ways that the connection can see; the codec's own are in test_reply.c. */
-static const char *const bad_replies[] = {
-    "\0\0\0\0",                                      /* no body */
-    "\0\0\x40\1",                                    /* too long */
-    "\xff\xff\xff\xff",                              /* much too long */
-    "\0\0\0\5\x94\1\x63\xc0\xc0",                    /* neither error nor result */
-    "\0\0\0\2\xc0\xc0",                              /* no message */
-    "\0\0\0\x13\x94\1\x63\xc0\x81\xa9signature\xc4\2ab", /* an id that was never used */
-    "\0\0\0\x13\x94\1\1\xc0\x81\xa9signature\xc4\2ab",   /* hello's id */
-    "\0\0\0\x18\x94\1\x63\x82\xa4" "code\5\xa7message\xa2no\xc0", /* an error to another request */
-    "\0\0\0\x1a\x93\2\xa5state\x82\xa5token\xa1t\xa5state\xa6locked", /* nobody said notify */
-};
-static const size_t bad_reply_lengths[] = {4, 4, 4, 9, 6, 23, 23, 28, 30};
-
-static void answer_badly(struct fake_agent *fake, const struct fake_request *request)
-{
-    size_t at = *(const size_t *)fake->context;
+static void answer_badly(struct fake_agent *fake, const struct fake_request *request) {
+    const struct ka_span *reply = fake->context;
     note(request);
-    fake_send(request->from, bad_replies[at], bad_reply_lengths[at]);
+    fake_send(request->from, reply->data, reply->len);
 }
 
-static void a_malformed_reply_ends_the_connection_and_is_not_repeated(void **state)
-{
+/* Wrong in each of the ways that a connection can see; those that the codec sees are in test_reply.c. */
+static void a_malformed_reply_ends_the_connection_and_is_not_repeated(void **state) {
+    const struct ka_span replies[] = {
+        BYTES("\0\0\0\0"),                                          /* no body */
+        BYTES("\0\0\x40\1"),                                        /* one byte too long */
+        BYTES("\xff\xff\xff\xff"),                                  /* much too long */
+        BYTES("\0\0\0\2\xc0\xc0"),                                  /* no message */
+        BYTES("\0\0\0\5\x94\1\3\xc0\xc0"),                          /* neither error nor result */
+        BYTES("\0\0\0\x13\x94\1\x63\xc0\x81\xa9signature\xc4\2ab"), /* an id that was never used */
+        BYTES("\0\0\0\x13\x94\1\1\xc0\x81\xa9signature\xc4\2ab"),   /* hello's id */
+        BYTES("\0\0\0\x16\x94\1\x63\x82\xa4"
+              "code\5\xa7message\xa2no\xc0"), /* an error to another request */
+        BYTES("\0\0\0\x1e\x93\2\xa5state\x82\xa5token\xa1t\xa5state\xa6locked"), /* nobody said notify */
+    };
     (void)state;
-    for (size_t at = 0; at < COUNT(bad_replies); at++) {
+    for (size_t i = 0; i < COUNT(replies); i++) {
         ka_error err;
         signs = 0;
-        agent.context = &at;
+        agent.context = (void *)&replies[i];
         agent.handler = answer_badly;
         unsigned connections = agent.accepted;
         assert_int_equal(sign(&err), KA_ERR_MALFORMED);
@@ -254,16 +233,14 @@ static void a_malformed_reply_ends_the_connection_and_is_not_repeated(void **sta
     }
 }
 
-static void answer_twice(struct fake_agent *fake, const struct fake_request *request)
-{
+static void answer_twice(struct fake_agent *fake, const struct fake_request *request) {
     note(request);
     fake_answer(fake, request);
     fake_send(request->from, "\0\0\0\1\xc0", 5);
 }
 
 /* Whether the stray bytes are seen with the reply or only later, they never reach the next request. */
-static void what_follows_a_reply_never_reaches_the_next_request(void **state)
-{
+static void what_follows_a_reply_never_reaches_the_next_request(void **state) {
     (void)state;
     agent.handler = answer_twice;
     assert_int_equal(sign(NULL), KA_OK);
@@ -273,14 +250,12 @@ static void what_follows_a_reply_never_reaches_the_next_request(void **state)
     assert_int_equal(sign(NULL), KA_OK);
 }
 
-static void say_nothing(struct fake_agent *fake, const struct fake_request *request)
-{
+static void say_nothing(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     note(request);
 }
 
-static void silence_ends_at_the_deadline_and_ends_the_connection(void **state)
-{
+static void silence_ends_at_the_deadline_and_ends_the_connection(void **state) {
     ka_error err;
     (void)state;
     agent.handler = say_nothing;
@@ -294,15 +269,13 @@ static void silence_ends_at_the_deadline_and_ends_the_connection(void **state)
     assert_int_equal(agent.accepted, 2); /* a late reply cannot reach it */
 }
 
-static void close_then_say_nothing(struct fake_agent *fake, const struct fake_request *request)
-{
+static void close_then_say_nothing(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     note(request);
     if (signs == 1) fake_close(request->from);
 }
 
-static void the_repeat_is_inside_the_first_deadline(void **state)
-{
+static void the_repeat_is_inside_the_first_deadline(void **state) {
     (void)state;
     agent.handler = close_then_say_nothing;
     assert_int_equal(ka_client_set_timeout(client, 50), KA_OK);
@@ -312,8 +285,7 @@ static void the_repeat_is_inside_the_first_deadline(void **state)
 }
 
 /* A listener whose backlog is full and who never accepts. */
-static void connecting_ends_at_the_deadline(void **state)
-{
+static void connecting_ends_at_the_deadline(void **state) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     ka_client *other;
     ka_key *none;
@@ -325,43 +297,43 @@ static void connecting_ends_at_the_deadline(void **state)
     assert_int_equal(listen(listener, 0), 0);
     for (size_t i = 0; i < COUNT(filler); i++) {
         filler[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        (void)!connect(filler[i], (struct sockaddr *)&address, sizeof address); /* the last ones are turned away */
+        (void)!connect(filler[i], (struct sockaddr *)&address,
+                       sizeof address); /* the last ones are turned away */
     }
     assert_int_equal(ka_client_new(address.sun_path, &other, NULL), KA_OK);
     assert_int_equal(ka_client_set_timeout(other, 30), KA_OK);
     assert_int_equal(ka_key_open(other, "keyagent:rsa", &none, NULL), KA_ERR_TIMEOUT);
     ka_client_free(other);
-    for (size_t i = 0; i < COUNT(filler); i++) close(filler[i]);
+    for (size_t i = 0; i < COUNT(filler); i++)
+        close(filler[i]);
     close(listener);
     unlink(address.sun_path);
 }
 
-static void refuse_hello(struct fake_agent *fake, const struct fake_request *request)
-{
+static void refuse_hello(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     fake_answer_error(request->from, request->id, KA_ERR_UNSUPPORTED, "versions 2 to 3 only");
     fake_close(request->from);
 }
 
-static void refuse_connection(struct fake_agent *fake, const struct fake_request *request)
-{
+static void refuse_connection(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     fake_answer_error(request->from, 0, KA_ERR_BUSY, "too many connections");
     fake_close(request->from);
 }
 
-static void choose_version_2(struct fake_agent *fake, const struct fake_request *request)
-{
+static void choose_version_2(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
-    static const char reply[] = "\0\0\0\x46\x94\1\1\xc0\x85\xa7version\2\xa5" "agent\xa1" "a\xa9max_frame\1\xabmax_message\1\xadmax_in_flight\1";
+    static const char reply[] = "\0\0\0\x46\x94\1\1\xc0\x85\xa7version\2\xa5"
+                                "agent\xa1"
+                                "a\xa9max_frame\1\xabmax_message\1\xadmax_in_flight\1";
     uint8_t frame[sizeof reply - 1];
     memcpy(frame, reply, sizeof frame);
     frame[3] = (uint8_t)(sizeof frame - 4);
     fake_send(request->from, frame, sizeof frame);
 }
 
-static void a_refused_hello_is_the_calls_error(void **state)
-{
+static void a_refused_hello_is_the_calls_error(void **state) {
     static const struct {
         fake_handler *hello;
         ka_status status;
@@ -385,8 +357,7 @@ static void a_refused_hello_is_the_calls_error(void **state)
     }
 }
 
-static void end_connection_at_first_sign(struct fake_agent *fake, const struct fake_request *request)
-{
+static void end_connection_at_first_sign(struct fake_agent *fake, const struct fake_request *request) {
     if (request->method == KA_METHOD_SIGN) note(request);
     if (request->method != KA_METHOD_SIGN || signs > 1) {
         fake_answer(fake, request);
@@ -396,8 +367,7 @@ static void end_connection_at_first_sign(struct fake_agent *fake, const struct f
     fake_close(request->from);
 }
 
-static void an_error_about_a_connection_in_use_leaves_the_request_unanswered(void **state)
-{
+static void an_error_about_a_connection_in_use_leaves_the_request_unanswered(void **state) {
     (void)state;
     agent.handler = end_connection_at_first_sign;
     assert_int_equal(sign(NULL), KA_OK);
@@ -405,8 +375,7 @@ static void an_error_about_a_connection_in_use_leaves_the_request_unanswered(voi
     assert_int_equal(repeats, 1);
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
     const struct CMUnitTest tests[] = {
         WITH_AGENT(calls_one_after_another_share_a_connection),

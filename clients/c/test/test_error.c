@@ -7,16 +7,14 @@
 #include "uri.h"
 #include "utf8.h"
 
-static void no_place_for_an_error_is_allowed(void **state)
-{
+static void no_place_for_an_error_is_allowed(void **state) {
     (void)state;
     assert_int_equal(ka_error_set(NULL, KA_ERR_BUSY, "%d", 1), KA_ERR_BUSY);
     assert_int_equal(ka_error_set_errno(NULL, KA_ERR_BUSY, "x"), KA_ERR_BUSY);
     assert_int_equal(ka_error_set_reply(NULL, KA_ERR_BUSY, BYTES("x"), NULL, 0), KA_ERR_BUSY);
 }
 
-static void errno_follows_the_text(void **state)
-{
+static void errno_follows_the_text(void **state) {
     ka_error err;
     (void)state;
     errno = ENOENT;
@@ -25,35 +23,32 @@ static void errno_follows_the_text(void **state)
     assert_int_equal(err.code, KA_ERR_UNAVAILABLE);
 }
 
-static void control_characters_become_blanks(void **state)
-{
+static void control_characters_become_blanks(void **state) {
     ka_error err;
     (void)state;
     ka_error_set_reply(&err, KA_ERR_DENIED, BYTES("a\nb\r\x1b[31m\x7f\xc2\x9b\xc2\xa0z"), NULL, 0);
     assert_string_equal(err.message, "a b  [31m   \xc2\xa0z");
 }
 
-static void text_that_is_not_utf8_keeps_its_ascii(void **state)
-{
+static void text_that_is_not_utf8_keeps_its_ascii(void **state) {
     ka_error err;
     (void)state;
     ka_error_set(&err, KA_ERR_INVALID, "%s", "/tmp/\xff\xc3\xa9/x");
     assert_string_equal(err.message, "/tmp/\?\?\?/x");
 }
 
-static void long_text_is_cut_between_characters(void **state)
-{
+static void long_text_is_cut_between_characters(void **state) {
     uint8_t text[1024];
     ka_error err;
     (void)state;
-    for (size_t i = 0; i + 3 < sizeof text; i += 3) memcpy(text + i, "\xe2\x82\xac", 3);
+    for (size_t i = 0; i + 3 < sizeof text; i += 3)
+        memcpy(text + i, "\xe2\x82\xac", 3);
     ka_error_set_reply(&err, KA_ERR_INTERNAL, (struct ka_span){text, 1023}, NULL, 0);
     assert_int_equal(strlen(err.message), 510);
     assert_memory_equal(err.message, text, 510);
 }
 
-static void candidates_follow_while_they_fit(void **state)
-{
+static void candidates_follow_while_they_fit(void **state) {
     static uint8_t long_uri[400];
     const struct ka_span candidates[] = {BYTES("pkcs11:object=a"), {long_uri, 400}, {long_uri, 400}};
     ka_error err;
@@ -64,8 +59,15 @@ static void candidates_follow_while_they_fit(void **state)
     assert_int_equal(strlen(err.message), strlen("2 keys match: pkcs11:object=a, ") + 400);
 }
 
-static void every_status_has_its_name(void **state)
-{
+static void candidates_that_the_text_names_are_not_said_again(void **state) {
+    const struct ka_span candidates[] = {BYTES("pkcs11:object=a"), BYTES("pkcs11:object=b")};
+    ka_error err;
+    (void)state;
+    ka_error_set_reply(&err, KA_ERR_AMBIGUOUS, BYTES("use pkcs11:object=a"), candidates, 2);
+    assert_string_equal(err.message, "use pkcs11:object=a, pkcs11:object=b");
+}
+
+static void every_status_has_its_name(void **state) {
     (void)state;
     assert_string_equal(ka_status_name(KA_OK), "OK");
     assert_string_equal(ka_status_name(KA_ERR_LOCKED), "LOCKED");
@@ -75,8 +77,7 @@ static void every_status_has_its_name(void **state)
     assert_string_equal(ka_status_name(5), "UNKNOWN");
 }
 
-static void uris_may_not_bring_a_pin_or_a_module(void **state)
-{
+static void uris_may_not_bring_a_pin_or_a_module(void **state) {
     const struct ka_span refused[] = {
         BYTES("pkcs11:object=a?pin-value=1234"),
         BYTES("pkcs11:?pin-source=file:/x"),
@@ -100,11 +101,11 @@ static void uris_may_not_bring_a_pin_or_a_module(void **state)
         assert_int_equal(ka_uri_check(refused[i], &err), KA_ERR_INVALID);
         assert_null(strstr(err.message, "1234"));
     }
-    for (size_t i = 0; i < COUNT(passed); i++) assert_int_equal(ka_uri_check(passed[i], NULL), KA_OK);
+    for (size_t i = 0; i < COUNT(passed); i++)
+        assert_int_equal(ka_uri_check(passed[i], NULL), KA_OK);
 }
 
-static void uris_have_a_limit(void **state)
-{
+static void uris_have_a_limit(void **state) {
     uint8_t uri[1025];
     (void)state;
     memset(uri, 'a', sizeof uri);
@@ -112,8 +113,7 @@ static void uris_have_a_limit(void **state)
     assert_int_equal(ka_uri_check((struct ka_span){uri, 1025}, NULL), KA_ERR_TOO_LARGE);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_place_for_an_error_is_allowed),
         cmocka_unit_test(errno_follows_the_text),
@@ -121,6 +121,7 @@ int main(void)
         cmocka_unit_test(text_that_is_not_utf8_keeps_its_ascii),
         cmocka_unit_test(long_text_is_cut_between_characters),
         cmocka_unit_test(candidates_follow_while_they_fit),
+        cmocka_unit_test(candidates_that_the_text_names_are_not_said_again),
         cmocka_unit_test(every_status_has_its_name),
         cmocka_unit_test(uris_may_not_bring_a_pin_or_a_module),
         cmocka_unit_test(uris_have_a_limit),

@@ -9,30 +9,26 @@
 static struct fake_agent agent;
 static ka_client *client;
 
-static int start(void **state)
-{
+static int start(void **state) {
     (void)state;
     fake_agent_start(&agent, fake_answer, NULL);
     return ka_client_new(agent.path, &client, NULL);
 }
 
-static int end(void **state)
-{
+static int end(void **state) {
     (void)state;
     ka_client_free(client);
     fake_agent_end(&agent);
     return 0;
 }
 
-static void a_new_client_connects_to_nothing(void **state)
-{
+static void a_new_client_connects_to_nothing(void **state) {
     (void)state;
     assert_string_equal(ka_client_socket_path(client), agent.path);
     assert_int_equal(agent.accepted, 0);
 }
 
-static void a_key_has_what_the_agent_said(void **state)
-{
+static void a_key_has_what_the_agent_said(void **state) {
     ka_key *key;
     size_t len;
     (void)state;
@@ -52,8 +48,7 @@ static void a_key_has_what_the_agent_said(void **state)
     ka_key_free(key);
 }
 
-static void every_kind_of_key_has_its_signature_size(void **state)
-{
+static void every_kind_of_key_has_its_signature_size(void **state) {
     static const struct {
         const char *uri;
         ka_algorithm algorithm;
@@ -76,8 +71,7 @@ static void every_kind_of_key_has_its_signature_size(void **state)
     }
 }
 
-static void a_key_outlives_its_client_and_its_first_owner(void **state)
-{
+static void a_key_outlives_its_client_and_its_first_owner(void **state) {
     ka_key *key;
     uint8_t sig[256];
     size_t sig_len = sizeof sig;
@@ -92,8 +86,7 @@ static void a_key_outlives_its_client_and_its_first_owner(void **state)
     ka_key_free(key);
 }
 
-static void an_unknown_key_gives_the_agents_words(void **state)
-{
+static void an_unknown_key_gives_the_agents_words(void **state) {
     ka_key *key = NULL;
     ka_error err;
     (void)state;
@@ -103,8 +96,7 @@ static void an_unknown_key_gives_the_agents_words(void **state)
     assert_null(key);
 }
 
-static void a_refused_uri_is_never_sent(void **state)
-{
+static void a_refused_uri_is_never_sent(void **state) {
     ka_key *key = NULL;
     (void)state;
     assert_int_equal(ka_key_open(client, "pkcs11:?pin-value=1234", &key, NULL), KA_ERR_INVALID);
@@ -117,17 +109,15 @@ struct claim {
     uint32_t bits;
 };
 
-static void answer_claim(struct fake_agent *fake, const struct fake_request *request)
-{
+static void answer_claim(struct fake_agent *fake, const struct fake_request *request) {
     const struct claim *claim = fake->context;
     fake_answer_key(request, claim->algorithm, claim->bits);
 }
 
-static void a_key_that_cannot_be_is_refused(void **state)
-{
+static void a_key_that_cannot_be_is_refused(void **state) {
     static const struct claim claims[] = {
-        {"rsa", 0},       {"rsa", 1023},    {"rsa", 4097},    {"rsa", UINT32_MAX}, {"ec-p256", 384},
-        {"ec-p384", 256}, {"ec-p521", 528}, {"ed25519", 448},
+        {"rsa", 0},       {"rsa", 1023},    {"rsa", 4097},    {"rsa", UINT32_MAX},
+        {"ec-p256", 384}, {"ec-p384", 256}, {"ec-p521", 528}, {"ed25519", 448},
     };
     (void)state;
     agent.handler = answer_claim;
@@ -139,8 +129,7 @@ static void a_key_that_cannot_be_is_refused(void **state)
     }
 }
 
-static void paths_are_absolute_and_fit_an_address(void **state)
-{
+static void paths_are_absolute_and_fit_an_address(void **state) {
     char path[109];
     ka_client *none = NULL;
     ka_error err;
@@ -161,8 +150,7 @@ static void paths_are_absolute_and_fit_an_address(void **state)
     ka_key_free(NULL);
 }
 
-static void the_environment_names_the_socket(void **state)
-{
+static void the_environment_names_the_socket(void **state) {
     ka_client *found;
     (void)state;
     setenv("KEYAGENT_SOCK", "/x/y.sock", 1);
@@ -175,8 +163,7 @@ static void the_environment_names_the_socket(void **state)
 }
 
 /* The system's agent may or may not run where the test does; both answers are then known. */
-static void without_it_the_systems_socket_comes_before_the_users(void **state)
-{
+static void without_it_the_systems_socket_comes_before_the_users(void **state) {
     bool system_exists = access("/run/keyagent/agent.sock", F_OK) == 0;
     ka_client *found;
     (void)state;
@@ -191,15 +178,13 @@ static void without_it_the_systems_socket_comes_before_the_users(void **state)
     ka_client_free(found);
 }
 
-static void a_timeout_of_zero_is_refused(void **state)
-{
+static void a_timeout_of_zero_is_refused(void **state) {
     (void)state;
     assert_int_equal(ka_client_set_timeout(client, 0), KA_ERR_INVALID);
     assert_int_equal(ka_client_set_timeout(client, 1), KA_OK);
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
     const struct CMUnitTest tests[] = {
         WITH_AGENT(a_new_client_connects_to_nothing),

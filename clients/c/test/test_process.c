@@ -1,5 +1,6 @@
-/* Processes: what a child of fork, a process with another uid, and a daemon that closes descriptors do with connections
- * that are not theirs. A child says by its exit status whether all was well; it must not end in cmocka's asserts. */
+/* Processes: what a child of fork, a process with another uid, and a daemon that closes descriptors do with
+ * connections that are not theirs. A child says by its exit status whether all was well; it must not end in
+ * cmocka's asserts. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <semaphore.h>
@@ -19,27 +20,28 @@ static struct fake_agent agent;
 static ka_client *client;
 static ka_key *key;
 
-/* Where the last sign came from. */
-static struct ucred last_peer;
-static unsigned last_connection;
+/* Where the last request came from. */
+static _Atomic unsigned last_connection;
+static _Atomic pid_t last_pid;
+static _Atomic uid_t last_uid;
+static _Atomic gid_t last_gid;
 
-static void note_and_answer(struct fake_agent *fake, const struct fake_request *request)
-{
-    last_peer = request->from->peer;
+static void note_and_answer(struct fake_agent *fake, const struct fake_request *request) {
+    last_pid = request->from->peer.pid;
+    last_uid = request->from->peer.uid;
+    last_gid = request->from->peer.gid;
     last_connection = request->from->number;
     fake_answer(fake, request);
 }
 
-static int start(void **state)
-{
+static int start(void **state) {
     (void)state;
     fake_agent_start(&agent, note_and_answer, NULL);
     if (ka_client_new(agent.path, &client, NULL) != KA_OK) return -1;
     return ka_key_open(client, "keyagent:rsa", &key, NULL);
 }
 
-static int end(void **state)
-{
+static int end(void **state) {
     (void)state;
     ka_key_free(key);
     ka_client_free(client);
@@ -48,18 +50,17 @@ static int end(void **state)
 }
 
 /* Whether signing gives a signature of this very message. */
-static bool signs(const char *message)
-{
+static bool signs(const char *message) {
     const ka_sign_params params = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
     uint8_t sig[256] = {0};
     size_t sig_len = sizeof sig;
-    return ka_key_sign(key, &params, (const uint8_t *)message, strlen(message), sig, &sig_len, NULL) == KA_OK &&
+    return ka_key_sign(key, &params, (const uint8_t *)message, strlen(message), sig, &sig_len, NULL) ==
+               KA_OK &&
            strcmp((char *)sig, message) == 0;
 }
 
 /* Runs `body` in a child; true if it returned true. *child: its pid. */
-static bool in_child(bool (*body)(void), pid_t *child)
-{
+static bool in_child(bool (*body)(void), pid_t *child) {
     int status;
     pid_t pid = fork();
     if (pid == 0) _exit(body() ? 0 : 1);
@@ -69,42 +70,38 @@ static bool in_child(bool (*body)(void), pid_t *child)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static int count_descriptors(void)
-{
+static int count_descriptors(void) {
     DIR *directory = opendir("/proc/self/fd");
     int count = 0;
-    while (readdir(directory) != NULL) count++;
+    while (readdir(directory) != NULL)
+        count++;
     closedir(directory);
     return count;
 }
 
-static bool sign_twice(void)
-{
+static bool sign_twice(void) {
     return signs("child") && signs("child again");
 }
 
-static void a_child_uses_a_connection_of_its_own(void **state)
-{
+static void a_child_uses_a_connection_of_its_own(void **state) {
     pid_t child;
     (void)state;
     assert_true(signs("parent"));
     assert_int_equal(last_connection, 1);
     assert_true(in_child(sign_twice, &child));
     assert_int_equal(last_connection, 2);
-    assert_int_equal(last_peer.pid, child);
+    assert_int_equal(last_pid, child);
     assert_true(signs("parent again"));
     assert_int_equal(last_connection, 1);
     assert_int_equal(agent.accepted, 2);
 }
 
-static bool sign_in_grandchild(void)
-{
+static bool sign_in_grandchild(void) {
     pid_t grandchild;
     return signs("child") && in_child(sign_twice, &grandchild) && signs("child");
 }
 
-static void a_grandchild_too(void **state)
-{
+static void a_grandchild_too(void **state) {
     pid_t child;
     (void)state;
     assert_true(in_child(sign_in_grandchild, &child));
@@ -114,15 +111,13 @@ static void a_grandchild_too(void **state)
     assert_int_equal(last_connection, 1);
 }
 
-static bool free_everything(void)
-{
+static bool free_everything(void) {
     ka_key_free(key);
     ka_client_free(client);
     return true;
 }
 
-static void a_child_that_only_cleans_up_does_not_end_its_parents_connection(void **state)
-{
+static void a_child_that_only_cleans_up_does_not_end_its_parents_connection(void **state) {
     pid_t child;
     (void)state;
     assert_true(in_child(free_everything, &child));
@@ -135,8 +130,7 @@ static sem_t held;
 static struct fake_connection *held_connection;
 static uint32_t held_id;
 
-static void hold_first(struct fake_agent *fake, const struct fake_request *request)
-{
+static void hold_first(struct fake_agent *fake, const struct fake_request *request) {
     if (!span_is(request->payload, "held")) {
         note_and_answer(fake, request);
         return;
@@ -146,22 +140,19 @@ static void hold_first(struct fake_agent *fake, const struct fake_request *reque
     sem_post(&held);
 }
 
-static void *sign_held(void *result)
-{
+static void *sign_held(void *result) {
     *(bool *)result = signs("held");
     return NULL;
 }
 
-static bool sign_and_close_inherited(void)
-{
+static bool sign_and_close_inherited(void) {
     int before = count_descriptors();
     bool ok = signs("child");
     /* The parent's busy and its idle connection are closed, one of its own is open. */
     return ok && count_descriptors() == before - 1;
 }
 
-static void a_fork_while_a_request_is_in_flight_mixes_no_replies(void **state)
-{
+static void a_fork_while_a_request_is_in_flight_mixes_no_replies(void **state) {
     pthread_t thread;
     bool held_ok = false;
     pid_t child;
@@ -172,7 +163,7 @@ static void a_fork_while_a_request_is_in_flight_mixes_no_replies(void **state)
     assert_int_equal(sem_wait(&held), 0);
     assert_true(signs("parent")); /* leaves a second connection idle */
     assert_true(in_child(sign_and_close_inherited, &child));
-    assert_int_equal(last_peer.pid, child);
+    assert_int_equal(last_pid, child);
     uint8_t signature[256] = "held";
     const struct fake_request request = {.from = held_connection, .id = held_id};
     fake_answer_bytes(&request, "signature", signature, sizeof signature);
@@ -185,8 +176,7 @@ static void a_fork_while_a_request_is_in_flight_mixes_no_replies(void **state)
 /* Threads sign all the while, so the forks come at every point of taking and giving back a connection. */
 static _Atomic bool enough;
 
-static void *sign_until_enough(void *good)
-{
+static void *sign_until_enough(void *good) {
     do {
         if (!signs("thread")) return NULL;
     } while (!enough);
@@ -194,13 +184,11 @@ static void *sign_until_enough(void *good)
     return NULL;
 }
 
-static void answer_only(struct fake_agent *fake, const struct fake_request *request)
-{
+static void answer_only(struct fake_agent *fake, const struct fake_request *request) {
     fake_answer(fake, request);
 }
 
-static void forks_at_any_moment_leave_both_sides_working(void **state)
-{
+static void forks_at_any_moment_leave_both_sides_working(void **state) {
     pthread_t threads[4];
     bool good[COUNT(threads)] = {false};
     (void)state;
@@ -219,48 +207,44 @@ static void forks_at_any_moment_leave_both_sides_working(void **state)
     }
 }
 
-static bool drop_privileges_and_sign(void)
-{
+static bool drop_privileges_and_sign(void) {
     return setgid(worker_uid) == 0 && setuid(worker_uid) == 0 && signs("worker");
 }
 
-static void a_child_that_dropped_root_is_seen_as_what_it_is(void **state)
-{
+static void a_child_that_dropped_root_is_seen_as_what_it_is(void **state) {
     pid_t child;
     (void)state;
     if (geteuid() != 0) skip();
     assert_true(signs("root"));
-    assert_int_equal(last_peer.uid, 0);
+    assert_int_equal(last_uid, 0);
     assert_true(in_child(drop_privileges_and_sign, &child));
-    assert_int_equal(last_peer.uid, worker_uid);
-    assert_int_equal(last_peer.gid, worker_uid);
-    assert_int_equal(last_peer.pid, child);
+    assert_int_equal(last_uid, worker_uid);
+    assert_int_equal(last_gid, worker_uid);
+    assert_int_equal(last_pid, child);
 }
 
-static void a_process_that_changes_its_uid_or_gid_connects_anew_each_time(void **state)
-{
+static void a_process_that_changes_its_uid_or_gid_connects_anew_each_time(void **state) {
     (void)state;
     if (geteuid() != 0) skip();
     assert_true(signs("root"));
     assert_int_equal(seteuid(worker_uid), 0);
     bool as_worker = signs("worker");
-    uid_t seen = last_peer.uid;
+    uid_t seen = last_uid;
     assert_int_equal(seteuid(0), 0);
     assert_true(as_worker);
     assert_int_equal(seen, worker_uid);
     assert_true(signs("root"));
-    assert_int_equal(last_peer.uid, 0);
+    assert_int_equal(last_uid, 0);
     assert_int_equal(setegid(worker_uid), 0);
     bool in_group = signs("group");
-    gid_t seen_gid = last_peer.gid;
+    gid_t seen_gid = last_gid;
     assert_int_equal(setegid(0), 0);
     assert_true(in_group);
     assert_int_equal(seen_gid, worker_uid);
     assert_int_equal(agent.accepted, 4);
 }
 
-static void a_number_that_is_another_file_by_now_is_left_alone(void **state)
-{
+static void a_number_that_is_another_file_by_now_is_left_alone(void **state) {
     struct stat before, after;
     (void)state;
     assert_true(signs("one"));
@@ -276,8 +260,7 @@ static void a_number_that_is_another_file_by_now_is_left_alone(void **state)
     close(fd);
 }
 
-static void a_number_that_was_closed_costs_a_new_connection(void **state)
-{
+static void a_number_that_was_closed_costs_a_new_connection(void **state) {
     (void)state;
     assert_true(signs("one"));
     close(client->pool.slots[0].connection.fd);
@@ -285,23 +268,20 @@ static void a_number_that_was_closed_costs_a_new_connection(void **state)
     assert_int_equal(last_connection, 2);
 }
 
-static bool sign_without_standard_streams(void)
-{
+static bool sign_without_standard_streams(void) {
     close(0);
     close(1);
     close(2);
     return signs("one") && client->pool.slots[0].connection.fd > 2;
 }
 
-static void a_connection_never_becomes_a_standard_stream(void **state)
-{
+static void a_connection_never_becomes_a_standard_stream(void **state) {
     pid_t child;
     (void)state;
     assert_true(in_child(sign_without_standard_streams, &child));
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
     const struct CMUnitTest tests[] = {
         WITH_AGENT(a_child_uses_a_connection_of_its_own),

@@ -8,8 +8,7 @@
 #include "vectors_gen.h"
 
 /* Of the methods that this library calls; false for the others. */
-static bool method_of(const char *name, enum ka_method *method)
-{
+static bool method_of(const char *name, enum ka_method *method) {
     static const char *const names[] = {"hello", "key", "sign", "decrypt"};
     for (size_t i = 0; i < COUNT(names); i++) {
         *method = (enum ka_method)i;
@@ -18,10 +17,10 @@ static bool method_of(const char *name, enum ka_method *method)
     return false;
 }
 
-/* What ka_reply_read and the check of its id make of a whole frame. The body is a copy of its exact size, so that a sanitizer
- * sees a read beyond it. */
-static bool accepts(const struct ka_reply_vector *vector, enum ka_method method, size_t frame_len, struct ka_reply *reply)
-{
+/* What ka_reply_read and the check of its id make of a whole frame. The body is a copy of its exact size, so
+ * that a sanitizer sees a read beyond it. */
+static bool accepts(const struct ka_reply_vector *vector, enum ka_method method, size_t frame_len,
+                    struct ka_reply *reply) {
     if (frame_len <= KA_FRAME_HEADER) return false;
     size_t len = frame_len - KA_FRAME_HEADER;
     uint8_t *body = malloc(len);
@@ -35,8 +34,7 @@ static bool accepts(const struct ka_reply_vector *vector, enum ka_method method,
     return ok && (reply->id == vector->id || (reply->id == 0 && reply->failed));
 }
 
-static void reads_every_golden_reply(void **state)
-{
+static void reads_every_golden_reply(void **state) {
     size_t read = 0;
     (void)state;
     for (size_t i = 0; i < KA_REPLY_VECTOR_COUNT; i++) {
@@ -57,8 +55,7 @@ static void reads_every_golden_reply(void **state)
     assert_true(read >= 30);
 }
 
-static void refuses_every_malformed_reply(void **state)
-{
+static void refuses_every_malformed_reply(void **state) {
     size_t refused = 0;
     (void)state;
     for (size_t i = 0; i < KA_REPLY_VECTOR_COUNT; i++) {
@@ -72,8 +69,7 @@ static void refuses_every_malformed_reply(void **state)
     assert_true(refused >= 60);
 }
 
-static void refuses_every_golden_reply_cut_at_any_byte(void **state)
-{
+static void refuses_every_golden_reply_cut_at_any_byte(void **state) {
     (void)state;
     for (size_t i = 0; i < KA_REPLY_VECTOR_COUNT; i++) {
         const struct ka_reply_vector *vector = &ka_reply_vectors[i];
@@ -81,13 +77,13 @@ static void refuses_every_golden_reply_cut_at_any_byte(void **state)
         struct ka_reply reply;
         if (vector->malformed || !method_of(vector->method, &method)) continue;
         for (size_t len = 0; len < vector->frame_len; len++) {
-            if (accepts(vector, method, len, &reply)) fail_msg("%s: accepted at %zu bytes", vector->name, len);
+            if (accepts(vector, method, len, &reply))
+                fail_msg("%s: accepted at %zu bytes", vector->name, len);
         }
     }
 }
 
-static void refuses_every_golden_reply_with_a_byte_behind_it(void **state)
-{
+static void refuses_every_golden_reply_with_a_byte_behind_it(void **state) {
     static uint8_t body[KA_WIRE_LIMIT_FRAME];
     (void)state;
     for (size_t i = 0; i < KA_REPLY_VECTOR_COUNT; i++) {
@@ -98,13 +94,15 @@ static void refuses_every_golden_reply_with_a_byte_behind_it(void **state)
         size_t len = vector->frame_len - KA_FRAME_HEADER;
         memcpy(body, vector->frame + KA_FRAME_HEADER, len);
         body[len] = 0xc0;
-        if (ka_reply_read((struct ka_span){body, len + 1}, method, &reply)) fail_msg("%s: accepted", vector->name);
+        if (ka_reply_read((struct ka_span){body, len + 1}, method, &reply))
+            fail_msg("%s: accepted", vector->name);
     }
 }
 
-static void refuses_a_reply_to_another_method(void **state)
-{
-    static const char hello[] = "\x94\1\1\xc0\x85\xa7version\1\xa5" "agent\xa1" "a\xa9max_frame\1\xabmax_message\1\xadmax_in_flight\1";
+static void refuses_a_reply_to_another_method(void **state) {
+    static const char hello[] = "\x94\1\1\xc0\x85\xa7version\1\xa5"
+                                "agent\xa1"
+                                "a\xa9max_frame\1\xabmax_message\1\xadmax_in_flight\1";
     const struct ka_span body = {(const uint8_t *)hello, sizeof hello - 1};
     struct ka_reply reply;
     (void)state;
@@ -114,20 +112,20 @@ static void refuses_a_reply_to_another_method(void **state)
     assert_false(ka_reply_read(body, KA_METHOD_DECRYPT, &reply));
 }
 
-static void takes_an_unknown_or_a_local_error_number_for_internal(void **state)
-{
+static void takes_an_unknown_or_a_local_error_number_for_internal(void **state) {
     static const struct {
         const char *code;
         size_t code_len;
         ka_status status;
     } cases[] = {
-        {"\x00", 1, KA_ERR_INTERNAL},         {"\x01", 1, KA_ERR_MALFORMED},
-        {"\x16", 1, KA_ERR_STOPPING},         {"\x17", 1, KA_ERR_INTERNAL},
-        {"\xcc\xc8", 2, KA_ERR_INTERNAL},     {"\xce\xff\xff\xff\xff", 5, KA_ERR_INTERNAL},
+        {"\x00", 1, KA_ERR_INTERNAL},     {"\x01", 1, KA_ERR_MALFORMED},
+        {"\x16", 1, KA_ERR_STOPPING},     {"\x17", 1, KA_ERR_INTERNAL},
+        {"\xcc\xc8", 2, KA_ERR_INTERNAL}, {"\xce\xff\xff\xff\xff", 5, KA_ERR_INTERNAL},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        uint8_t body[64] = "\x94\1\7\x82\xa7message\xa1x\xa4" "code";
+        uint8_t body[64] = "\x94\1\7\x82\xa7message\xa1x\xa4"
+                           "code";
         size_t len = 19;
         memcpy(body + len, cases[i].code, cases[i].code_len);
         len += cases[i].code_len;
@@ -138,10 +136,9 @@ static void takes_an_unknown_or_a_local_error_number_for_internal(void **state)
     }
 }
 
-/* Every golden reply with each byte set to values that start, lengthen or break something. Nothing to assert but that
- * it ends and, under a sanitizer, reads nothing beyond; what is accepted must be within its limits. */
-static void survives_every_golden_reply_with_one_byte_changed(void **state)
-{
+/* Every golden reply with each byte set to values that start, lengthen or break something. Nothing to assert
+ * but that it ends and, under a sanitizer, reads nothing beyond; what is accepted is within its limits. */
+static void survives_every_golden_reply_with_one_byte_changed(void **state) {
     static const uint8_t values[] = {0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc4,
                                      0xc5, 0xcc, 0xce, 0xcf, 0xd9, 0xda, 0xdc, 0xdd, 0xde, 0xdf, 0xff};
     (void)state;
@@ -166,8 +163,7 @@ static void survives_every_golden_reply_with_one_byte_changed(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_golden_reply),
         cmocka_unit_test(refuses_every_malformed_reply),

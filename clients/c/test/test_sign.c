@@ -14,42 +14,38 @@ static struct {
     size_t payload_len;
 } seen;
 
-static void copy_text(char *to, size_t cap, struct ka_span from)
-{
+static void copy_text(char *to, size_t cap, struct ka_span from) {
     size_t len = from.len < cap ? from.len : cap - 1;
     if (len > 0) memcpy(to, from.data, len);
     to[len] = '\0';
 }
 
-static void note_and_answer(struct fake_agent *fake, const struct fake_request *request)
-{
+static void note_and_answer(struct fake_agent *fake, const struct fake_request *request) {
     if (request->method == KA_METHOD_SIGN) {
         copy_text(seen.alg, sizeof seen.alg, request->alg);
         copy_text(seen.format, sizeof seen.format, request->format);
-        copy_text(seen.payload_kind, sizeof seen.payload_kind, (struct ka_span){(const uint8_t *)request->payload_kind, strlen(request->payload_kind)});
+        copy_text(seen.payload_kind, sizeof seen.payload_kind,
+                  (struct ka_span){(const uint8_t *)request->payload_kind, strlen(request->payload_kind)});
         seen.payload_len = request->payload.len;
         memcpy(seen.payload, request->payload.data, request->payload.len);
     }
     fake_answer(fake, request);
 }
 
-static int start(void **state)
-{
+static int start(void **state) {
     (void)state;
     fake_agent_start(&agent, note_and_answer, NULL);
     return ka_client_new(agent.path, &client, NULL);
 }
 
-static int end(void **state)
-{
+static int end(void **state) {
     (void)state;
     ka_client_free(client);
     fake_agent_end(&agent);
     return 0;
 }
 
-static ka_key *open_key(const char *uri)
-{
+static ka_key *open_key(const char *uri) {
     ka_key *key;
     assert_int_equal(ka_key_open(client, uri, &key, NULL), KA_OK);
     return key;
@@ -58,8 +54,7 @@ static ka_key *open_key(const char *uri)
 static const ka_sign_params pss256 = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
 static const ka_sign_params ed25519 = {.scheme = KA_ED25519, .hash = KA_HASH_NONE};
 
-static void every_scheme_and_hash_has_its_name(void **state)
-{
+static void every_scheme_and_hash_has_its_name(void **state) {
     static const struct {
         const char *uri;
         ka_sign_params params;
@@ -83,7 +78,9 @@ static void every_scheme_and_hash_has_its_name(void **state)
         ka_key *key = open_key(cases[i].uri);
         uint8_t sig[256];
         size_t sig_len = sizeof sig;
-        assert_int_equal(ka_key_sign_digest(key, &cases[i].params, digest, cases[i].digest_len, sig, &sig_len, NULL), KA_OK);
+        assert_int_equal(
+            ka_key_sign_digest(key, &cases[i].params, digest, cases[i].digest_len, sig, &sig_len, NULL),
+            KA_OK);
         assert_string_equal(seen.alg, cases[i].alg);
         assert_string_equal(seen.format, cases[i].format);
         assert_string_equal(seen.payload_kind, "digest");
@@ -94,8 +91,7 @@ static void every_scheme_and_hash_has_its_name(void **state)
     }
 }
 
-static void what_cannot_be_signed_is_refused_without_asking(void **state)
-{
+static void what_cannot_be_signed_is_refused_without_asking(void **state) {
     static const struct {
         const char *uri;
         ka_sign_params params;
@@ -129,8 +125,9 @@ static void what_cannot_be_signed_is_refused_without_asking(void **state)
         uint8_t sig[256];
         size_t sig_len = sizeof sig;
         ka_error err;
-        assert_int_equal(ka_key_sign_digest(key, &cases[i].params, digest, cases[i].digest_len, sig, &sig_len, &err),
-                         cases[i].status);
+        assert_int_equal(
+            ka_key_sign_digest(key, &cases[i].params, digest, cases[i].digest_len, sig, &sig_len, &err),
+            cases[i].status);
         assert_int_equal(err.code, cases[i].status);
         assert_int_equal(sig_len, sizeof sig);
         assert_int_equal(agent.requests, before);
@@ -138,8 +135,7 @@ static void what_cannot_be_signed_is_refused_without_asking(void **state)
     }
 }
 
-static void a_size_query_asks_nobody(void **state)
-{
+static void a_size_query_asks_nobody(void **state) {
     static const uint8_t digest[32];
     ka_key *key = open_key("keyagent:p256");
     const ka_sign_params der = {.scheme = KA_ECDSA, .hash = KA_HASH_SHA256};
@@ -161,13 +157,21 @@ static void a_size_query_asks_nobody(void **state)
 }
 
 /* SHA-256, SHA-384 and SHA-512 of 8193 zero bytes, by sha256sum and its siblings. */
-static const uint8_t sha256_of_8193[32] = {0xb1, 0xfb, 0x00, 0x79, 0x82, 0x8a, 0xb6, 0x53, 0x91, 0x90, 0x11, 0xa9, 0xf8, 0xcf, 0xdd, 0x37, 0x04, 0x38, 0x7e, 0xb0, 0x8e, 0x1d, 0xc9, 0x71, 0x15, 0x5b, 0x33, 0xc0, 0x3e, 0x0d, 0xa1, 0xef};
-static const uint8_t sha384_of_8193[48] = {0x73, 0x60, 0xfd, 0xad, 0xa8, 0xb2, 0x03, 0xef, 0x21, 0xb7, 0x49, 0x6e, 0x69, 0xe8, 0xe6, 0x5d, 0xdd, 0x56, 0xc7, 0x85, 0x57, 0x00, 0x31, 0x83, 0xd5, 0x97, 0x16, 0xbe, 0x98, 0x87, 0x51, 0xe7, 0xc5, 0xfe, 0xff, 0x6d, 0x8d, 0xca, 0xfb, 0x07, 0xc2, 0x8b, 0xe3, 0x1c, 0xdb, 0xc9, 0x56, 0xbc};
-static const uint8_t sha512_of_8193[64] = {0xe5, 0xa8, 0xce, 0x3e, 0xb5, 0x1c, 0xa4, 0x64, 0x09, 0xac, 0x7c, 0xe2, 0x22, 0x6a, 0xfd, 0xac, 0xb8, 0x1c, 0x92, 0x01, 0x6c, 0x1d, 0x10, 0x7c, 0x1e, 0x82, 0xc7, 0x4a, 0xbe, 0xee, 0x2f, 0x50, 0x00, 0xa0, 0x94, 0x65, 0xab, 0xb1, 0x21, 0xfd, 0x6e, 0x1e, 0x73, 0x06, 0x27, 0x21, 0x54, 0x80, 0xde, 0xa5, 0x75, 0xf9, 0x2e, 0x27, 0x33, 0x2b, 0x1d, 0x58, 0xe0, 0x70, 0xd7, 0x57, 0x79, 0xea};
+static const uint8_t sha256_of_8193[32] = {0xb1, 0xfb, 0x00, 0x79, 0x82, 0x8a, 0xb6, 0x53, 0x91, 0x90, 0x11,
+                                           0xa9, 0xf8, 0xcf, 0xdd, 0x37, 0x04, 0x38, 0x7e, 0xb0, 0x8e, 0x1d,
+                                           0xc9, 0x71, 0x15, 0x5b, 0x33, 0xc0, 0x3e, 0x0d, 0xa1, 0xef};
+static const uint8_t sha384_of_8193[48] = {
+    0x73, 0x60, 0xfd, 0xad, 0xa8, 0xb2, 0x03, 0xef, 0x21, 0xb7, 0x49, 0x6e, 0x69, 0xe8, 0xe6, 0x5d,
+    0xdd, 0x56, 0xc7, 0x85, 0x57, 0x00, 0x31, 0x83, 0xd5, 0x97, 0x16, 0xbe, 0x98, 0x87, 0x51, 0xe7,
+    0xc5, 0xfe, 0xff, 0x6d, 0x8d, 0xca, 0xfb, 0x07, 0xc2, 0x8b, 0xe3, 0x1c, 0xdb, 0xc9, 0x56, 0xbc};
+static const uint8_t sha512_of_8193[64] = {
+    0xe5, 0xa8, 0xce, 0x3e, 0xb5, 0x1c, 0xa4, 0x64, 0x09, 0xac, 0x7c, 0xe2, 0x22, 0x6a, 0xfd, 0xac,
+    0xb8, 0x1c, 0x92, 0x01, 0x6c, 0x1d, 0x10, 0x7c, 0x1e, 0x82, 0xc7, 0x4a, 0xbe, 0xee, 0x2f, 0x50,
+    0x00, 0xa0, 0x94, 0x65, 0xab, 0xb1, 0x21, 0xfd, 0x6e, 0x1e, 0x73, 0x06, 0x27, 0x21, 0x54, 0x80,
+    0xde, 0xa5, 0x75, 0xf9, 0x2e, 0x27, 0x33, 0x2b, 0x1d, 0x58, 0xe0, 0x70, 0xd7, 0x57, 0x79, 0xea};
 static const uint8_t zeros[KA_MESSAGE_MAX + 1];
 
-static void a_message_is_sent_whole_up_to_8192_bytes_and_hashed_beyond(void **state)
-{
+static void a_message_is_sent_whole_up_to_8192_bytes_and_hashed_beyond(void **state) {
     ka_key *key = open_key("keyagent:rsa");
     uint8_t sig[256];
     size_t sig_len = sizeof sig;
@@ -186,8 +190,7 @@ static void a_message_is_sent_whole_up_to_8192_bytes_and_hashed_beyond(void **st
     ka_key_free(key);
 }
 
-static void ed25519_signs_no_message_beyond_8192_bytes(void **state)
-{
+static void ed25519_signs_no_message_beyond_8192_bytes(void **state) {
     ka_key *key = open_key("keyagent:ed25519");
     ka_signer *signer;
     uint8_t sig[64];
@@ -205,8 +208,7 @@ static void ed25519_signs_no_message_beyond_8192_bytes(void **state)
     ka_key_free(key);
 }
 
-static void a_signer_sends_the_pieces_as_one_message(void **state)
-{
+static void a_signer_sends_the_pieces_as_one_message(void **state) {
     ka_key *key = open_key("keyagent:rsa");
     ka_signer *signer;
     uint8_t sig[256];
@@ -230,8 +232,7 @@ static void a_signer_sends_the_pieces_as_one_message(void **state)
     ka_signer_free(NULL);
 }
 
-static void a_signer_hashes_what_is_too_long_in_whatever_pieces(void **state)
-{
+static void a_signer_hashes_what_is_too_long_in_whatever_pieces(void **state) {
     static const struct {
         ka_hash hash;
         const uint8_t *digest;
@@ -262,8 +263,7 @@ static void a_signer_hashes_what_is_too_long_in_whatever_pieces(void **state)
     ka_key_free(key);
 }
 
-static void a_copied_signer_goes_its_own_way(void **state)
-{
+static void a_copied_signer_goes_its_own_way(void **state) {
     ka_key *key = open_key("keyagent:rsa");
     ka_signer *first, *second, *third;
     uint8_t sig[256];
@@ -289,8 +289,7 @@ static void a_copied_signer_goes_its_own_way(void **state)
     ka_key_free(key);
 }
 
-static void a_signer_for_another_kind_of_key_is_not_made(void **state)
-{
+static void a_signer_for_another_kind_of_key_is_not_made(void **state) {
     ka_key *key = open_key("keyagent:p256");
     ka_signer *signer = NULL;
     (void)state;
@@ -300,8 +299,7 @@ static void a_signer_for_another_kind_of_key_is_not_made(void **state)
 }
 
 /* A signature whose length cannot be true: the agent is not believed and the buffer is untouched. */
-static void answer_wrong_length(struct fake_agent *fake, const struct fake_request *request)
-{
+static void answer_wrong_length(struct fake_agent *fake, const struct fake_request *request) {
     static const uint8_t bytes[512];
     if (request->method == KA_METHOD_SIGN)
         fake_answer_bytes(request, "signature", bytes, *(const size_t *)fake->context);
@@ -309,8 +307,7 @@ static void answer_wrong_length(struct fake_agent *fake, const struct fake_reque
         fake_answer(fake, request);
 }
 
-static void a_signature_of_a_wrong_length_is_refused(void **state)
-{
+static void a_signature_of_a_wrong_length_is_refused(void **state) {
     static const struct {
         const char *uri;
         ka_sign_params params;
@@ -342,8 +339,7 @@ static void a_signature_of_a_wrong_length_is_refused(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
     const struct CMUnitTest tests[] = {
         WITH_AGENT(every_scheme_and_hash_has_its_name),

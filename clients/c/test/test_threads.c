@@ -15,16 +15,14 @@ static struct fake_agent agent;
 static ka_client *client;
 static ka_key *key;
 
-static int start(void **state)
-{
+static int start(void **state) {
     (void)state;
     fake_agent_start(&agent, fake_answer, NULL);
     if (ka_client_new(agent.path, &client, NULL) != KA_OK) return -1;
     return ka_key_open(client, "keyagent:rsa", &key, NULL);
 }
 
-static int end(void **state)
-{
+static int end(void **state) {
     (void)state;
     ka_key_free(key);
     ka_client_free(client);
@@ -32,11 +30,11 @@ static int end(void **state)
     return 0;
 }
 
-static int count_descriptors(void)
-{
+static int count_descriptors(void) {
     DIR *directory = opendir("/proc/self/fd");
     int count = 0;
-    while (readdir(directory) != NULL) count++;
+    while (readdir(directory) != NULL)
+        count++;
     closedir(directory);
     return count;
 }
@@ -47,8 +45,7 @@ struct worker {
 };
 
 /* Signs messages that nobody else signs, and counts the answers that belong to them. */
-static void *sign_many(void *argument)
-{
+static void *sign_many(void *argument) {
     struct worker *worker = argument;
     const ka_sign_params params = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
     for (unsigned round = 0; round < worker->rounds; round++) {
@@ -64,24 +61,21 @@ static void *sign_many(void *argument)
     return NULL;
 }
 
-static void run(struct worker *workers, unsigned count, unsigned rounds)
-{
+static void run(struct worker *workers, unsigned count, unsigned rounds) {
     for (unsigned i = 0; i < count; i++) {
         workers[i] = (struct worker){.number = i, .rounds = rounds};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, sign_many, &workers[i]), 0);
     }
 }
 
-static void join(struct worker *workers, unsigned count)
-{
+static void join(struct worker *workers, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
         assert_int_equal(workers[i].good, workers[i].rounds);
     }
 }
 
-static void sixteen_threads_get_their_own_answers_over_as_many_connections(void **state)
-{
+static void sixteen_threads_get_their_own_answers_over_as_many_connections(void **state) {
     struct worker workers[THREADS];
     (void)state;
     run(workers, THREADS, ROUNDS);
@@ -100,8 +94,7 @@ struct crowd {
     uint8_t signature[CROWD][256];
 };
 
-static void hold_until_all_are_there(struct fake_agent *fake, const struct fake_request *request)
-{
+static void hold_until_all_are_there(struct fake_agent *fake, const struct fake_request *request) {
     struct crowd *crowd = fake->context;
     unsigned at = crowd->waiting++;
     require(at < CROWD, "more requests than threads");
@@ -116,8 +109,7 @@ static void hold_until_all_are_there(struct fake_agent *fake, const struct fake_
     }
 }
 
-static void more_threads_than_slots_are_served_and_the_rest_is_closed(void **state)
-{
+static void more_threads_than_slots_are_served_and_the_rest_is_closed(void **state) {
     static struct crowd crowd;
     struct worker workers[CROWD];
     (void)state;
@@ -127,49 +119,46 @@ static void more_threads_than_slots_are_served_and_the_rest_is_closed(void **sta
     run(workers, CROWD, 1);
     join(workers, CROWD);
     assert_int_equal(agent.accepted, CROWD); /* the one that opened the key was used again */
-    /* Every connection that is kept has two ends in this process; how many the agent has closed already is its affair. */
+    /* Every connection that is kept has two ends in this process; how many the agent has closed already is
+     * its affair. */
     assert_in_range(count_descriptors() - before, 2 * (KA_POOL_SLOTS - 1), 2 * (CROWD - 1));
 }
 
-static volatile sig_atomic_t interruptions;
+static _Atomic unsigned interruptions; /* lock-free, so a handler may touch it */
 
-static void interrupt(int number)
-{
+static void interrupt(int number) {
     (void)number;
     interruptions++;
 }
 
-static void signals_interrupt_nothing(void **state)
-{
+static void signals_interrupt_nothing(void **state) {
     struct sigaction action = {.sa_handler = interrupt}; /* no SA_RESTART */
     struct worker workers[THREADS];
     (void)state;
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
     run(workers, THREADS, ROUNDS);
     for (unsigned wave = 0; wave < 200; wave++) {
-        for (unsigned i = 0; i < THREADS; i++) assert_int_equal(pthread_kill(workers[i].thread, SIGUSR1), 0);
+        for (unsigned i = 0; i < THREADS; i++)
+            assert_int_equal(pthread_kill(workers[i].thread, SIGUSR1), 0);
     }
     join(workers, THREADS);
     assert_true(interruptions > 0);
 }
 
 /* Closes every connection after each answer: the next request on it goes to a socket that nobody reads. */
-static void answer_and_close(struct fake_agent *fake, const struct fake_request *request)
-{
+static void answer_and_close(struct fake_agent *fake, const struct fake_request *request) {
     fake_answer(fake, request);
     fake_close(request->from);
 }
 
-static volatile sig_atomic_t pipes;
+static _Atomic unsigned pipes;
 
-static void count_pipe(int number)
-{
+static void count_pipe(int number) {
     (void)number;
     pipes++;
 }
 
-static void an_agent_that_hangs_up_raises_no_signal_and_leaks_no_descriptor(void **state)
-{
+static void an_agent_that_hangs_up_raises_no_signal_and_leaks_no_descriptor(void **state) {
     struct worker worker;
     (void)state;
     int before = count_descriptors();
@@ -182,8 +171,7 @@ static void an_agent_that_hangs_up_raises_no_signal_and_leaks_no_descriptor(void
     assert_true(agent.accepted >= ROUNDS);
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
     const struct CMUnitTest tests[] = {
         WITH_AGENT(sixteen_threads_get_their_own_answers_over_as_many_connections),

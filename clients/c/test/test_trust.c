@@ -14,8 +14,7 @@ static const uid_t agent_uid = 64123, stranger_uid = 64124;
 static char top[] = "/tmp/keyagent-trust-XXXXXX";
 static char directory[64], path[96];
 
-static void make_socket(void)
-{
+static void make_socket(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path));
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -24,8 +23,7 @@ static void make_socket(void)
 }
 
 /* TOP/run/agent.sock, all root's; only its owner may write to the directories. */
-static int make_tree(void **state)
-{
+static int make_tree(void **state) {
     (void)state;
     if (geteuid() != 0) return 0;
     strcpy(top, "/tmp/keyagent-trust-XXXXXX");
@@ -37,8 +35,7 @@ static int make_tree(void **state)
     return 0;
 }
 
-static int remove_tree(void **state)
-{
+static int remove_tree(void **state) {
     (void)state;
     unlink(path);
     unlink(directory);
@@ -47,24 +44,20 @@ static int remove_tree(void **state)
     return 0;
 }
 
-static void need_root(void)
-{
+static void need_root(void) {
     if (geteuid() != 0) skip();
 }
 
-static ka_status look(ka_error *err)
-{
+static ka_status look(ka_error *err) {
     struct ka_trust trust;
     return ka_trust_path(path, &trust, err);
 }
 
-static void own(const char *what, uid_t uid)
-{
+static void own(const char *what, uid_t uid) {
     assert_int_equal(lchown(what, uid, (gid_t)-1), 0);
 }
 
-static void a_socket_of_root_is_trusted_anywhere(void **state)
-{
+static void a_socket_of_root_is_trusted_anywhere(void **state) {
     (void)state;
     need_root();
     own(directory, stranger_uid);
@@ -72,8 +65,7 @@ static void a_socket_of_root_is_trusted_anywhere(void **state)
     assert_int_equal(look(NULL), KA_OK);
 }
 
-static void a_socket_of_this_user_is_trusted(void **state)
-{
+static void a_socket_of_this_user_is_trusted(void **state) {
     (void)state;
     need_root();
     own(path, stranger_uid);
@@ -85,8 +77,7 @@ static void a_socket_of_this_user_is_trusted(void **state)
     assert_int_equal(status, KA_OK);
 }
 
-static void the_agents_own_directory_vouches_for_it(void **state)
-{
+static void the_agents_own_directory_vouches_for_it(void **state) {
     (void)state;
     need_root();
     own(directory, agent_uid);
@@ -96,8 +87,7 @@ static void the_agents_own_directory_vouches_for_it(void **state)
     assert_int_equal(look(NULL), KA_ERR_UNTRUSTED);
 }
 
-static void a_directory_that_others_can_write_to_does_not(void **state)
-{
+static void a_directory_that_others_can_write_to_does_not(void **state) {
     static const mode_t modes[] = {0770, 0775, 0757, 0702, 01777, 02770};
     (void)state;
     need_root();
@@ -109,8 +99,7 @@ static void a_directory_that_others_can_write_to_does_not(void **state)
     }
 }
 
-static void nor_one_whose_parent_others_own_or_can_write_to(void **state)
-{
+static void nor_one_whose_parent_others_own_or_can_write_to(void **state) {
     (void)state;
     need_root();
     own(directory, agent_uid);
@@ -125,8 +114,7 @@ static void nor_one_whose_parent_others_own_or_can_write_to(void **state)
     assert_int_equal(look(NULL), KA_ERR_UNTRUSTED);
 }
 
-static void nor_a_symbolic_link(void **state)
-{
+static void nor_a_symbolic_link(void **state) {
     char moved[80];
     (void)state;
     need_root();
@@ -143,8 +131,7 @@ static void nor_a_symbolic_link(void **state)
     assert_int_equal(status, KA_ERR_UNTRUSTED);
 }
 
-static void what_is_no_socket_is_refused(void **state)
-{
+static void what_is_no_socket_is_refused(void **state) {
     ka_error err;
     (void)state;
     need_root();
@@ -163,18 +150,17 @@ static void what_is_no_socket_is_refused(void **state)
     assert_int_equal(look(NULL), KA_ERR_UNTRUSTED);
 }
 
-static void a_missing_path_says_what_to_do(void **state)
-{
+static void a_missing_path_says_what_to_do(void **state) {
     struct ka_trust trust;
     ka_error err;
     (void)state;
     assert_int_equal(ka_trust_path("/nowhere/agent.sock", &trust, &err), KA_ERR_UNAVAILABLE);
-    assert_string_equal(err.message, "no agent at /nowhere/agent.sock; start keyagentd, or set KEYAGENT_SOCK to its "
-                                     "socket: No such file or directory");
+    assert_string_equal(err.message,
+                        "no agent at /nowhere/agent.sock; start keyagentd, or set KEYAGENT_SOCK to its "
+                        "socket: No such file or directory");
 }
 
-static void a_path_that_may_not_be_looked_at_is_denied(void **state)
-{
+static void a_path_that_may_not_be_looked_at_is_denied(void **state) {
     ka_error err;
     (void)state;
     need_root();
@@ -186,9 +172,8 @@ static void a_path_that_may_not_be_looked_at_is_denied(void **state)
     assert_non_null(strstr(err.message, "socket's group"));
 }
 
-/* The path was good and somebody else listens: the kernel's word counts. A socketpair's peer is this process. */
-static void the_peer_is_held_against_the_same_uids(void **state)
-{
+/* The path was good and somebody else listens. A socketpair's peer is who made it. */
+static void the_peer_is_held_against_the_same_uids(void **state) {
     struct ka_trust trust = {.own = agent_uid, .directory = stranger_uid, .path = "/x"};
     int fds[2];
     ka_error err;
@@ -212,8 +197,7 @@ static void the_peer_is_held_against_the_same_uids(void **state)
     close(fds[1]);
 }
 
-int main(void)
-{
+int main(void) {
 #define IN_TREE(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
     const struct CMUnitTest tests[] = {
         IN_TREE(a_socket_of_root_is_trusted_anywhere),

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { native } from '@keyagent/agent/native/index.js';
+
+const addon = JSON.stringify(fileURLToPath(import.meta.resolve('@keyagent/agent/native/index.js')));
+const directory = mkdtempSync(join(tmpdir(), 'keyagent-native-'));
+after(() => rmSync(directory, { recursive: true }));
+const isRoot = process.getuid?.() === 0;
+const timeout = 30_000;
+
+function fdOf(socket: Socket | Server): number {
+  return (socket as unknown as { _handle: { fd: number } })._handle.fd;
+}
+
+/** Runs a module text in a Node of its own, where `native` is the addon. */
+function run(text: string, options: { uid?: number; gid?: number } = {}): string {
+  const source = `import { native } from ${addon};\n${text}`;
+  const args = ['--input-type=module', '--eval', source];
+  return execFileSync(process.execPath, args, { encoding: 'utf8', cwd: '/', ...options }).trim();
+}
+
+void describe('peerCredentials', { timeout }, () => {
+  test('are the uid, gid, pid and groups of the process that connected', async () => {
+    const path = join(directory, 'peer.sock');
+    const server = createServer().listen(path);
+    await once(server, 'listening');
+    const script = `require('net').connect(${JSON.stringify(path)}).on('close', () => process.exit())`;
+    const child = spawn(process.execPath, ['--eval', script], { stdio: 'ignore' });
+    const [peer] = (await once(server, 'connection')) as [Socket];
+    const credentials = native.peerCredentials(fdOf(peer));
+    assert.equal(credentials.uid, process.getuid?.());
+    assert.equal(credentials.gid, process.getgid?.());
+    assert.equal(credentials.pid, child.pid);
+    const supplementary = execFileSync('sh', ['-c', 'grep ^Groups: /proc/self/status'], { encoding: 'utf8' });
+    const expected = supplementary.replace('Groups:', '').trim().split(/\s+/).filter(Boolean).map(Number);
+    assert.deepEqual([...credentials.groups], expected);
+    peer.destroy();
+    server.close();
+    await once(child, 'exit');
+  });
+
+  test(
+    'include supplementary groups that the peer has beside its own',
+    { skip: !isRoot && 'needs root' },
+    async () => {
+      const path = join(directory, 'groups.sock');
+      const server = createServer().listen(path);
+      await once(server, 'listening');
+      const script = `process.setgroups([1234, 70000]); process.setgid(4242);
+      require('net').connect(${JSON.stringify(path)}).on('close', () => process.exit())`;
+      const child = spawn(process.execPath, ['--eval', script], { stdio: 'ignore' });
+      const [peer] = (await once(server, 'connection')) as [Socket];
+      const { gid, groups } = native.peerCredentials(fdOf(peer));
+      assert.equal(gid, 4242);
+      assert.deepEqual([...groups], [1234, 70000]);
+      peer.destroy();
+      server.close();
+      await once(child, 'exit');
+    },
+  );
+
+  test('are refused for what is no connected Unix socket', async () => {
+    const tcp = createServer().listen(0, '127.0.0.1');
+    await once(tcp, 'listening');
+    const { port } = tcp.address() as { port: number };
+    const client = connect(port, '127.0.0.1');
+    await once(client, 'connect');
+    const unix = createServer().listen(join(directory, 'listening.sock'));
+    await once(unix, 'listening');
+    assert.throws(() => native.peerCredentials(fdOf(client)), { code: 'EAFNOSUPPORT' });
+    assert.throws(() => native.peerCredentials(2 ** 31 - 1), { code: 'EBADF' });
+    assert.throws(() => native.peerCredentials(-1), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => native.peerCredentials(1.5), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => native.peerCredentials('1' as unknown as number), { code: 'ERR_INVALID_ARG_TYPE' });
+    client.destroy();
+    tcp.close();
+    unix.close();
+  });
+});
+
+void describe('hardenProcess', { timeout }, () => {
+  const nobody = isRoot ? { uid: 65534, gid: 65534 } : {};
+
+  test('makes the process undumpable, and with it its memory unreadable to its own uid', () => {
+    const owner = `(await import('node:fs')).statSync('/proc/self/mem').uid`;
+    const own = isRoot ? 65534 : process.getuid?.();
+    assert.equal(run(`console.log(${owner})`, nobody), String(own));
+    assert.equal(run(`native.hardenProcess(); console.log(${owner})`, nobody), '0');
+  });
+
+  test('sets the core limit to zero, and cannot be undone', () => {
+    const limit = `(await import('node:fs')).readFileSync('/proc/self/limits', 'utf8').match(/core.*/)[0]`;
+    const text = `native.hardenProcess(); console.log(${limit})`;
+    assert.match(run(text), /size\s+0\s+0/);
+  });
+});
+
+void describe('dieWithParent', { timeout }, () => {
+  test('ends the process when its parent is killed', async () => {
+    // The grandchild holds the pipe: it closes when the grandchild is gone.
+    const grandchild = `import { native } from ${addon}; native.dieWithParent(); console.log('ready'); setInterval(() => {}, 1e6)`;
+    const parent = `require('child_process').spawn(process.execPath, ['--input-type=module', '--eval', ${JSON.stringify(grandchild)}],
+      { stdio: ['ignore', 'inherit', 'inherit'] })`;
+    const child = spawn(process.execPath, ['--eval', parent], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child.stdout, 'close');
+  });
+});
+
+void describe('notify', { timeout }, () => {
+  for (const [kind, address] of [
+    ['a path', join(directory, 'notify.sock')],
+    ['an abstract name', `@keyagent-test-${process.pid}`],
+  ] as const) {
+    test(`sends one datagram to ${kind}, from this process`, async () => {
+      const receiver = `import os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+a = sys.argv[1]
+s.bind('\\0' + a[1:] if a[0] == '@' else a)
+print('bound', flush=True)
+data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(12))
+print(int.from_bytes(ancillary[0][2][:4], sys.byteorder), data.decode(), end='')`;
+      const child = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let output = '';
+      child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+      await once(child.stdout, 'data');
+      native.notify(address, 'READY=1\nSTATUS=locked');
+      await once(child, 'close');
+      assert.equal(output, `bound\n${process.pid} READY=1\nSTATUS=locked`);
+    });
+  }
+
+  test('says when nobody listens, and refuses what is no address', () => {
+    assert.throws(() => native.notify(join(directory, 'nobody.sock'), 'READY=1'), { code: 'ENOENT' });
+    assert.throws(() => native.notify('relative', 'READY=1'), { code: 'EAFNOSUPPORT' });
+    assert.throws(() => native.notify('', 'READY=1'), { code: 'EAFNOSUPPORT' });
+    assert.throws(() => native.notify(`/${'x'.repeat(200)}`, 'READY=1'), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => native.notify('@a\0b', 'READY=1'), { code: 'ERR_INVALID_ARG_TYPE' });
+    assert.throws(() => native.notify('@a', 'x'.repeat(4096)), { code: 'ERR_OUT_OF_RANGE' });
+  });
+});
+
+void describe('writeSecret and discardSecret', { timeout }, () => {
+  /** A Node with a socketpair to itself would need the addon; a child's stdio is one. */
+  const withPair = (text: string): string => {
+    const receiver = `let all = Buffer.alloc(0); process.stdin.on('data', (d) => all = Buffer.concat([all, d])).on('end', () => console.log(all.toString('hex')))`;
+    return run(`import { spawn } from 'node:child_process'; import { once } from 'node:events';
+      const child = spawn(process.execPath, ['--eval', ${JSON.stringify(receiver)}], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const fd = child.stdin._handle.fd;
+      ${text}
+      child.stdin.end();
+      const [output] = await once(child.stdout, 'data'); console.log(output.toString().trim());`);
+  };
+
+  test('write a two-byte length and the bytes', () => {
+    assert.equal(withPair(`native.writeSecret(fd, Buffer.from('1234'));`), '000431323334');
+    assert.equal(withPair(`native.writeSecret(fd, Buffer.alloc(0));`), '0000');
+    assert.equal(withPair(`native.writeSecret(fd, new Uint8Array(256).fill(7));`), `0100${'07'.repeat(256)}`);
+  });
+
+  test('refuse a secret that is too long, and what is no descriptor of a socket', () => {
+    assert.throws(() => native.writeSecret(2 ** 31 - 1, Buffer.alloc(4)), { code: 'EBADF' });
+    assert.throws(() => native.writeSecret(0, Buffer.alloc(257)), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => native.writeSecret(0, '1234' as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  });
+
+  test('take exactly one secret from the descriptor, or say why not', () => {
+    const file = join(directory, 'secrets');
+    const script = `import { native } from ${addon}; import { readSync } from 'node:fs';
+      native.discardSecret(0); native.discardSecret(0);
+      const rest = Buffer.alloc(4); readSync(0, rest); console.log(rest.toString('hex'));
+      try { native.discardSecret(0) } catch (error) { console.log(error.code) }
+      try { native.discardSecret(0) } catch (error) { console.log(error.code) }`;
+    writeFileSync(file, Buffer.from('000431323334' + '0000' + 'aabbccdd' + '0101', 'hex'));
+    const args = ['-c', '"$0" --input-type=module --eval "$1" < "$2"', process.execPath, script, file];
+    const { stdout } = spawnSync('sh', args, { encoding: 'utf8' });
+    assert.equal(stdout, 'aabbccdd\nEMSGSIZE\nEPIPE\n');
+  });
+});
+
+void describe('login', { timeout }, () => {
+  test('uses a loaded module only, and checks its arguments', () => {
+    const session = Buffer.alloc(8);
+    const unloaded = /not loaded/;
+    assert.throws(() => void native.login('/usr/lib/softhsm/libsofthsm2.so', session, -1), unloaded);
+    assert.throws(() => void native.login('libc.so.6', session, -1), /no C_GetFunctionList/);
+    assert.throws(() => void native.login('/x', session.subarray(1), -1), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => void native.login('/x', session, -2), { code: 'ERR_OUT_OF_RANGE' });
+  });
+});

@@ -1,0 +1,96 @@
+/**
+ * The state of a token, and the requests that wait for it. A request is held only while a login or a host restart is
+ * under way: a server's thread must not hang on an operator.
+ */
+import { EventEmitter } from 'node:events';
+import { AgentError, type TokenState } from '@keyagent/protocol';
+
+/** Requests of one token that wait at the same time. */
+const heldMax = 256;
+
+export class Availability extends EventEmitter<{ state: [TokenState] }> {
+  /** Why it is in this state and what to do. */
+  detail = 'starting';
+  #state: TokenState = 'absent';
+  #held = 0;
+
+  /**
+   * @param token   its name, for messages
+   * @param holdMs  the longest wait of a request
+   */
+  constructor(
+    private readonly token: string,
+    private readonly holdMs: number,
+  ) {
+    super();
+    // Every held request listens for the next state.
+    this.setMaxListeners(heldMax + 16);
+  }
+
+  get state(): TokenState {
+    return this.#state;
+  }
+
+  /** @returns whether the state is another one than before */
+  set(state: TokenState, detail: string): boolean {
+    this.detail = detail;
+    if (state === this.#state) return false;
+    this.#state = state;
+    this.emit('state', state);
+    return true;
+  }
+
+  /** Resolves once the token is unlocked; rejects with what stands in the way, or the reason of the signal. */
+  async unlocked(signal: AbortSignal): Promise<void> {
+    const deadline = Date.now() + this.holdMs;
+    while (this.#state !== 'unlocked') {
+      if (this.#state !== 'unlocking' || Date.now() >= deadline) throw this.reason();
+      if (this.#held >= heldMax) {
+        throw new AgentError('BUSY', 'too many requests wait for the login; try again', {
+          retryAfterMs: 500,
+        });
+      }
+      await this.#nextState(signal, deadline - Date.now());
+    }
+  }
+
+  /** Why nothing can be done with the token now. */
+  reason(): AgentError {
+    switch (this.#state) {
+      case 'absent':
+        return new AgentError('TOKEN_ABSENT', `token ${this.token} is not there: ${this.detail}`);
+      case 'failed':
+        return new AgentError('TOKEN_ERROR', `token ${this.token} failed: ${this.detail}`);
+      case 'unlocking':
+        return new AgentError('LOCKED', `token ${this.token} is still being unlocked; try again`);
+      case 'locked':
+      case 'pin-blocked':
+      case 'unlocked':
+        return new AgentError('LOCKED', `token ${this.token} is locked: ${this.detail}`);
+    }
+  }
+
+  /** Resolves at the next state or after `ms`. */
+  #nextState(signal: AbortSignal, ms: number): Promise<void> {
+    this.#held++;
+    return new Promise<void>((resolve, reject) => {
+      const release = (): void => {
+        clearTimeout(timer);
+        this.off('state', changed);
+        signal.removeEventListener('abort', aborted);
+        this.#held--;
+      };
+      const changed = (): void => {
+        release();
+        resolve();
+      };
+      const aborted = (): void => {
+        release();
+        reject(signal.reason as Error);
+      };
+      const timer = setTimeout(changed, ms);
+      this.once('state', changed);
+      signal.addEventListener('abort', aborted, { once: true });
+    });
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The keys of one token as the agent serves them. While locked: from the cache of the last unlock, or what the token's
+ * public objects show. Once logged in: what the hosts verified against the private keys.
+ */
+import type { HostKey, TokenInfo } from '../host/host-protocol.js';
+import type { Log } from '../log.js';
+import type { HostSlot } from './host-slot.js';
+import type { KeyCache } from './key-cache.js';
+import { serveKey, type ServedKey } from './served-key.js';
+
+export class KeyTable {
+  keys: readonly ServedKey[] = [];
+  /** True when `keys` lists all of the token's keys: taken while logged in, or cached from that. */
+  complete = false;
+
+  constructor(
+    private readonly token: string,
+    private readonly cache: KeyCache,
+    private readonly log: Log,
+  ) {}
+
+  async readPublic(slot: HostSlot, info: TokenInfo): Promise<void> {
+    const cached = this.#cached(info);
+    if (cached !== undefined) this.#serve(cached, info, true);
+    else this.#serve((await slot.keys()).keys, info, false);
+  }
+
+  /** From every host that is logged in, so that each knows its own refs; they all show the same token. */
+  async readVerified(slots: readonly HostSlot[], info: TokenInfo): Promise<void> {
+    let keys: HostKey[] = [];
+    for (const slot of slots.filter(({ loggedIn }) => loggedIn)) {
+      const answer = await slot.keys();
+      keys = answer.keys;
+      if (slot === slots[0]) this.#warn(answer);
+    }
+    this.#serve(keys, info, true);
+    try {
+      this.cache.save(info.serial, keys);
+    } catch (error) {
+      this.log.error('public keys cannot be cached: servers cannot start while the token is locked', {
+        token: this.token,
+        error,
+      });
+    }
+  }
+
+  #serve(keys: readonly HostKey[], info: TokenInfo, complete: boolean): void {
+    this.keys = keys.map((key) => serveKey(this.token, info, key));
+    this.complete = complete;
+  }
+
+  #cached(info: TokenInfo): HostKey[] | undefined {
+    try {
+      const cached = this.cache.load();
+      return cached?.serial === info.serial ? cached.keys : undefined;
+    } catch (error) {
+      this.log.error('cached public keys are unreadable and not used', { token: this.token, error });
+      return undefined;
+    }
+  }
+
+  #warn({ keys, unusable }: Awaited<ReturnType<HostSlot['keys']>>): void {
+    for (const { label, id, reason } of unusable) {
+      const key = `${label} (id ${Buffer.from(id).toString('hex')})`;
+      this.log.warn(`key cannot be served: ${reason}`, { token: this.token, key });
+    }
+    for (const { label } of keys.filter(({ state }) => state === 'mismatch')) {
+      this.log.error('public data belongs to another private key', { token: this.token, key: label });
+    }
+  }
+}

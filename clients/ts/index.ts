@@ -1,0 +1,13 @@
+/** Use keys that keyagent holds: connect() -> Client -> Key -> sign, decrypt. */
+export { connect, Client, type ConnectOptions, type KeyEntry, type AgentStatus } from './client.js';
+export { Key, type DecryptOptions, type SignOptions } from './key.js';
+export { AgentError } from '@keyagent/protocol';
+export type {
+  AlgorithmName,
+  CallOptions,
+  ErrorCode,
+  KeyAlgorithm,
+  KeyState,
+  Mechanism,
+  TokenState,
+} from '@keyagent/protocol';

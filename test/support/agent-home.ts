@@ -1,0 +1,101 @@
+/** What an agent finds when it starts: a folder with its configuration, state, places for sockets, credentials. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { stringify } from 'smol-toml';
+import { serverUser, type Account } from './account.js';
+import { CountingModule } from './counting-module.js';
+import { softHsmModule } from './paths.js';
+import type { SoftHsm, Token } from './softhsm.js';
+
+type Table = Record<string, unknown>;
+
+export interface AgentSpec {
+  /** Holds everything of the agent: configuration, sockets, state, audit log. An existing folder. */
+  folder: string;
+  hsm: SoftHsm;
+  /** The first one is what `unlock` without a name unlocks. Each is called after its label. */
+  tokens: readonly Token[];
+  /** Added to every [[token]]: module, unlock, env, ... */
+  tokenSettings?: Table;
+  /** Default: the server's user may sign with every key. */
+  rules?: readonly Table[];
+  agentSettings?: Table;
+  /** Gives every token's PIN as a systemd credential, and asks it before an operator. */
+  credential?: boolean;
+  env?: Record<string, string>;
+  /** Who runs it, with the server's group as its second one; default: whoever runs the test. */
+  user?: Account;
+  /** Puts the counting module in front of SoftHSM; `calls` tells what it saw. */
+  counted?: boolean;
+}
+
+export class AgentHome {
+  readonly socket: string;
+  readonly controlSocket: string;
+  readonly stateDir: string;
+  readonly auditFile: string;
+  readonly configFile: string;
+  readonly logFile: string;
+  /** What systemd would set for the agent. */
+  readonly env: Record<string, string>;
+  /** Undefined where calls are not counted. */
+  readonly counting: CountingModule | undefined;
+
+  constructor(readonly spec: AgentSpec) {
+    const { folder, hsm, tokens, user } = spec;
+    this.socket = path.join(folder, 'run/agent.sock');
+    this.controlSocket = path.join(folder, 'run/control.sock');
+    this.stateDir = path.join(folder, 'state');
+    this.auditFile = path.join(this.stateDir, 'audit.jsonl');
+    this.configFile = path.join(folder, 'keyagent.toml');
+    this.logFile = path.join(folder, 'keyagentd.log');
+    this.env = { ...spec.env };
+    this.counting = spec.counted === true ? new CountingModule(folder, hsm) : undefined;
+    mkdirSync(path.join(folder, 'run'));
+    mkdirSync(this.stateDir, { mode: 0o700 });
+    if (spec.credential === true) this.env.CREDENTIALS_DIRECTORY = writeCredentials(folder, tokens);
+    writeFileSync(this.configFile, stringify(this.#configuration()));
+    if (user !== undefined) {
+      const owned = [path.join(folder, 'run'), this.stateDir, hsm.folder];
+      execFileSync('chown', ['-R', `${user.name}:${user.group}`, ...owned]);
+    }
+  }
+
+  #configuration(): Table {
+    const { hsm, tokens, tokenSettings, agentSettings, rules, credential } = this.spec;
+    const user = serverUser();
+    return {
+      agent: {
+        socket: this.socket,
+        control_socket: this.controlSocket,
+        socket_group: user.group,
+        state_dir: this.stateDir,
+        ...agentSettings,
+      },
+      token: tokens.map(({ label }) => ({
+        name: label,
+        module: softHsmModule,
+        uri: `pkcs11:token=${label}`,
+        unlock: credential === true ? ['credential', 'prompt'] : ['prompt'],
+        env: hsm.env,
+        ...this.counting?.tokenSettings,
+        ...tokenSettings,
+      })),
+      rule: rules ?? [
+        { name: 'server', keys: 'pkcs11:', users: [user.name], operations: ['sign', 'decrypt'] },
+      ],
+      audit: { file: this.auditFile },
+    };
+  }
+}
+
+/** @returns the folder, as systemd names it in CREDENTIALS_DIRECTORY */
+function writeCredentials(folder: string, tokens: readonly Token[]): string {
+  const credentials = path.join(folder, 'credentials');
+  mkdirSync(credentials, { mode: 0o700 });
+  for (const { label, pin } of tokens) {
+    writeFileSync(path.join(credentials, `keyagent.${label}.pin`), pin, { mode: 0o400 });
+  }
+  return credentials;
+}
