@@ -24,6 +24,8 @@ export interface TokenConfig {
   keyringService: string;
   keyringAccount: string;
   credential: string;
+  /** The JWE for clevis; default NAME.pin.jwe in the state directory. */
+  clevisFile: string;
 }
 
 export interface RuleConfig {

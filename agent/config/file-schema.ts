@@ -91,6 +91,7 @@ const tokenTable = z.strictObject(
       .optional(),
     keyring_service: text('must be a string').default('keyagent'),
     keyring_account: text('must be a string').optional(),
+    clevis: absolutePath.optional(),
     credential: z
       .string(credentialForm)
       .regex(/^(?!\.{1,2}$)[\x21-\x2e\x30-\x7e]{1,255}$/, credentialForm)

@@ -22,13 +22,14 @@ export function loadConfig(file: string, around: Surroundings = surroundings()):
   const text = readConfigText(file);
   const checked = checkTables(text);
   const sockets = resolveSockets(text, checked.agent, around);
+  const state = checked.agent.state_dir ?? stateDir(around);
   return {
     file,
     ...sockets,
-    stateDir: checked.agent.state_dir ?? stateDir(around),
+    stateDir: state,
     holdMs: checked.agent.hold_ms,
     requestTimeoutMs: checked.agent.request_timeout_ms,
-    tokens: checked.token.map((token, index, all) => resolveToken(text, token, index, all)),
+    tokens: checked.token.map((token, index, all) => resolveToken(text, token, index, all, state)),
     rules: checked.rule.map((rule, index) => resolveRule(text, rule, index)),
     auditFile: checked.audit.file ?? auditFile(around),
     auditOnError: checked.audit.on_error,

@@ -1,4 +1,5 @@
 /** One checked [[token]] table -> TokenConfig: names unique, URI parsed, defaults that depend on the name. */
+import path from 'node:path';
 import { parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
 import type { ConfigText } from './config-text.js';
 import type { TokenConfig } from './config.js';
@@ -13,6 +14,7 @@ export function resolveToken(
   token: TokenTable,
   index: number,
   all: readonly TokenTable[],
+  stateDir: string,
 ): TokenConfig {
   const first = all.findIndex(({ name }) => name === token.name);
   if (first < index)
@@ -31,6 +33,7 @@ export function resolveToken(
     keyringService: token.keyring_service,
     keyringAccount: token.keyring_account ?? token.name,
     credential: token.credential ?? `keyagent.${token.name}.pin`,
+    clevisFile: token.clevis ?? path.join(stateDir, `${token.name}.pin.jwe`),
   };
 }
 

@@ -31,10 +31,11 @@ export function key(params: Params<'key'>, asker: Asker, context: Context): Prom
   });
 }
 
-/** One frame carries at most this much of a chain, in bytes; the rest stays with the server's chain file. */
-const chainMax = 12_288;
+/** What one reply carries of a chain: count, bytes of one and of all. The rest stays with the server's chain file. */
+const carried = { certificates: 8, one: 8192, all: 12_288 };
 
 function certificatesThatFit(chain: readonly Uint8Array[]): readonly Uint8Array[] {
   let total = 0;
-  return chain.slice(0, 8).filter((der) => (total += der.length) <= chainMax);
+  const end = chain.findIndex((der) => der.length > carried.one || (total += der.length) > carried.all);
+  return chain.slice(0, Math.min(carried.certificates, end === -1 ? chain.length : end));
 }

@@ -3,7 +3,8 @@ import type { Params, Result } from '@keyagent/protocol';
 import { mayKnow } from '../policy/authorise.js';
 import type { Asker, Context } from './context.js';
 
-const pageSize = 16;
+/** Keys of one page; URIs in bytes, so that the reply fits into a frame however long they are. */
+const page = { keys: 32, bytes: 12_288 };
 
 export function keys(
   params: Params<'keys'>,
@@ -15,10 +16,10 @@ export function keys(
     .map(({ key }) => key)
     .filter((key) => mayKnow(peer, key.attributes, rules) && (after === undefined || key.uri > after))
     .sort((a, b) => (a.uri < b.uri ? -1 : 1));
+  let bytes = 0;
+  const fitting = known.slice(0, page.keys).filter(({ uri }) => (bytes += uri.length) <= page.bytes);
   return Promise.resolve({
-    keys: known
-      .slice(0, pageSize)
-      .map(({ uri, algorithm, bits, state }) => ({ uri, algorithm, bits, state })),
-    more: known.length > pageSize,
+    keys: fitting.map(({ uri, algorithm, bits, state }) => ({ uri, algorithm, bits, state })),
+    more: known.length > fitting.length,
   });
 }

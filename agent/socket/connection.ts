@@ -10,9 +10,9 @@ import {
   decodeIncoming,
   encodeNotice,
   encodeReply,
-  errorTable,
   limits,
   protocolVersion,
+  toWireError,
   type Method,
   type Notice,
   type Request,
@@ -190,14 +190,9 @@ export class Connection {
   private wireError(error: unknown): WireError {
     if (!(error instanceof AgentError)) {
       this.settings.onDefect(error);
-      return { code: errorTable.INTERNAL.number, message: 'a defect in the agent; its log says more' };
+      return toWireError(new AgentError('INTERNAL', 'a defect in the agent; its log says more'));
     }
-    return {
-      code: errorTable[error.code].number,
-      message: textWithin(error.message, limits.errorText),
-      ...(error.candidates === undefined ? {} : { candidates: error.candidates.slice(0, 8) }),
-      ...(error.retryAfterMs === undefined ? {} : { retry_after_ms: error.retryAfterMs }),
-    };
+    return toWireError(error);
   }
 
   /** All replies of one turn of the event loop leave in one write. */
@@ -239,10 +234,4 @@ export class Connection {
     const gone = new AgentError('CANCELLED', 'the requester disconnected');
     for (const abort of this.inFlight.values()) abort.abort(gone);
   }
-}
-
-/** At most `max` bytes of UTF-8, cut between characters. */
-function textWithin(text: string, max: number): string {
-  const bytes = Buffer.from(text);
-  return bytes.length <= max ? text : new TextDecoder().decode(bytes.subarray(0, max), { stream: true });
 }

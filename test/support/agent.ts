@@ -1,6 +1,7 @@
 /** A real agent: starts build/bin/keyagentd and waits until its sockets answer; runs the keyagent command against it. */
 import { chmodSync, chownSync, existsSync } from 'node:fs';
 import { connect } from 'node:net';
+import type { Result } from '@keyagent/protocol';
 import { serverUser } from './account.js';
 import { AgentHome, type AgentSpec } from './agent-home.js';
 import type { Cleanup } from './cleanup.js';
@@ -82,16 +83,23 @@ export class Agent extends AgentHome {
 
   /** State of a token as `keyagent status` says it. */
   async tokenState(label: string): Promise<string> {
-    const status = JSON.parse(await this.mustKeyagent(['status', '--json'])) as Status;
-    return status.tokens.find(({ name }) => name === label)?.state ?? 'not configured';
+    return (await this.#status(label)).state;
   }
 
-  /** Waits until a token that is opening or logging in has come to rest. */
+  /** Waits until a token has come to rest after the agent's start: what can unlock it without hands has been asked. */
   async settled(label: string): Promise<string> {
     return waitFor(`token ${label} has come to rest`, async () => {
-      const state = await this.tokenState(label);
-      return state !== 'unlocking' && state !== 'absent' && state;
+      const { state, revoked, source, source_result: answer } = await this.#status(label);
+      const asked = revoked || (source !== undefined && answer !== 'gave a PIN');
+      return state !== 'absent' && state !== 'unlocking' && (state !== 'locked' || asked) && state;
     });
+  }
+
+  async #status(label: string): Promise<TokenStatus & { revoked: boolean }> {
+    const { revoked, tokens } = JSON.parse(await this.mustKeyagent(['status', '--json'])) as Status;
+    const token = tokens.find(({ name }) => name === label);
+    if (token === undefined) throw new Error(`the agent has no token ${label}`);
+    return { ...token, revoked };
   }
 
   /** How often a PKCS#11 function was called, by all token hosts together. */
@@ -121,9 +129,8 @@ export async function startAgent(cleanup: Cleanup, spec: AgentSpec): Promise<Age
   return agent;
 }
 
-interface Status {
-  tokens: { name: string; state: string }[];
-}
+type Status = Result<'status'>;
+type TokenStatus = Status['tokens'][number];
 
 /** Whether somebody accepts connections on a Unix socket. */
 export function accepts(socketPath: string): Promise<boolean> {

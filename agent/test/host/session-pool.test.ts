@@ -122,19 +122,23 @@ void describe('a session pool', { timeout: 10_000 }, () => {
     assert.notEqual(handleOf(await pool.take()), 1);
   });
 
-  test('opens a successor before it closes the last session, for the login lives in it', () => {
+  test('opens a successor before it closes the last session, for the login lives in it', async () => {
     const token = new FakeToken();
     const { open, close } = token.calls;
     const log: string[] = [];
     const calls = {
-      open: () => (log.push('open'), open()),
-      close: (handle: Buffer) => (log.push('close'), close(handle)),
+      open: () => {
+        log.push('open');
+        return open();
+      },
+      close: (handle: Buffer) => {
+        log.push('close');
+        close(handle);
+      },
     };
     const pool = new SessionPool(calls, 4);
-    return pool.take().then((session) => {
-      pool.discard(session);
-      assert.deepEqual(log, ['open', 'open', 'close']);
-    });
+    pool.discard(await pool.take());
+    assert.deepEqual(log, ['open', 'open', 'close']);
   });
 
   test('goes on with one session where the token has room for no successor', async () => {

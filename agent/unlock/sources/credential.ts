@@ -2,15 +2,12 @@
  * PIN source "credential": a file that systemd put into $CREDENTIALS_DIRECTORY for this service
  * (LoadCredential=, SetCredentialEncrypted=; systemd.exec(5)). Output: its content without one trailing newline.
  */
-import { constants } from 'node:fs';
-import { open, stat, type FileHandle } from 'node:fs/promises';
+import { stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
 import { pinFromLine, pinLineMax } from './pin-line.js';
 import type { PinSource } from './pin-source.js';
-
-/** systemd's own files are 0400, or 0440 with an ACL for the service's user. */
-const refusedBits = 0o037;
+import { openSecretFile } from './secret-file.js';
 
 export class CredentialSource implements PinSource {
   readonly name = 'credential';
@@ -28,11 +25,9 @@ export class CredentialSource implements PinSource {
     const file = await this.#open();
     const raw = Buffer.alloc(pinLineMax);
     try {
-      refuseExposed(this.credential, await file.stat());
       const { bytesRead } = await file.read(raw, 0, raw.length, 0);
       return pinFromLine(raw.subarray(0, bytesRead));
     } catch (cause) {
-      if (cause instanceof AgentError && cause.code === 'SOURCE_FAILED') throw cause;
       const reason = cause instanceof AgentError ? cause.message : `cannot be read (${String(cause)})`;
       throw failed(`credential ${this.credential}: ${reason}; load it again and restart the service`, cause);
     } finally {
@@ -48,11 +43,9 @@ export class CredentialSource implements PinSource {
       throw failed(`the service was given no credentials; add ${load} to its unit and restart it`);
     }
     try {
-      return await open(
-        path.join(directory, credential),
-        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-      );
+      return await openSecretFile(path.join(directory, credential), `credential ${credential}`);
     } catch (cause) {
+      if (cause instanceof AgentError) throw cause;
       const { code } = cause as NodeJS.ErrnoException;
       if (code !== 'ENOENT') {
         throw failed(
@@ -74,22 +67,6 @@ export class CredentialSource implements PinSource {
             cause,
           );
     }
-  }
-}
-
-function refuseExposed(name: string, info: { uid: number; mode: number; isFile(): boolean }): void {
-  if (!info.isFile()) throw failed(`credential ${name} is not a regular file; load it from a file`);
-  const euid = process.geteuid?.() ?? 0;
-  if (info.uid !== 0 && info.uid !== euid) {
-    throw failed(
-      `credential ${name} belongs to uid ${info.uid}; it must belong to root or to the agent's user`,
-    );
-  }
-  if ((info.mode & refusedBits) !== 0) {
-    const octal = (info.mode & 0o777).toString(8).padStart(4, '0');
-    throw failed(
-      `credential ${name} has mode ${octal}; chmod 0400 it, and change the PIN if others could read it`,
-    );
   }
 }
 

@@ -5,6 +5,8 @@ import type { SourceName } from '@keyagent/protocol';
 
 export interface PinSource {
   readonly name: SourceName;
+  /** It depends on others, such as servers, that may be back soon: worth asking again without hands. */
+  readonly mayRecover?: boolean;
   /**
    * Fetches the PIN once; never retries.
    * @returns 1 to limits.pin bytes in memory of their own, which the caller wipes

@@ -1,6 +1,7 @@
 /** Which source stands behind a name in `unlock = [...]`. Input: the token's configuration. */
 import type { SourceName } from '@keyagent/protocol';
 import type { TokenConfig } from '../../config/config.js';
+import { ClevisSource } from './clevis.js';
 import { CredentialSource } from './credential.js';
 import { KeyringSource } from './keyring.js';
 import type { PinSource } from './pin-source.js';
@@ -10,10 +11,11 @@ export function pinSource(name: SourceName, token: TokenConfig): PinSource | und
   switch (name) {
     case 'credential':
       return new CredentialSource(token.credential);
+    case 'clevis':
+      return new ClevisSource(token.clevisFile);
     case 'keyring':
       return new KeyringSource({ service: token.keyringService, account: token.keyringAccount });
     case 'prompt':
-    case 'clevis':
     case 'card':
       return undefined;
   }
