@@ -42,6 +42,7 @@ export default tseslint.config(
         'error',
         { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true },
       ],
+      '@typescript-eslint/no-misused-spread': ['error', { allow: ['string'] }],
       // Matters of taste that each file may settle for itself.
       '@typescript-eslint/dot-notation': 'off',
       '@typescript-eslint/consistent-type-definitions': 'off',
@@ -94,6 +95,7 @@ export default tseslint.config(
     files: ['**/test/**/*.ts'],
     rules: {
       '@typescript-eslint/no-restricted-imports': 'off',
+      '@typescript-eslint/unbound-method': 'off',
       // node:test collects the promises of test() and describe() itself.
       '@typescript-eslint/no-floating-promises': [
         'error',

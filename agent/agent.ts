@@ -2,9 +2,15 @@
 import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { AuditLog } from './audit/audit-log.js';
+import { sendToJournal } from './audit/journal.js';
+import { blindSpots } from './blind-spots.js';
 import type { Config, TokenConfig } from './config/config.js';
+import { overflowId } from './config/overflow-id.js';
 import { control, type ControlContext } from './control/control.js';
 import type { Log } from './log.js';
+import { native } from './native/index.js';
+import type { Peer } from './policy/peer.js';
+import { RateLimits } from './policy/rate.js';
 import type { Rule } from './policy/rule.js';
 import type { Context } from './request/context.js';
 import { dispatch } from './request/dispatch.js';
@@ -16,6 +22,7 @@ import { KeyCache } from './token/key-cache.js';
 import { Token } from './token/token.js';
 import { Tokens } from './token/tokens.js';
 import { Broker, type Ward } from './unlock/broker.js';
+import { KnownSerial } from './unlock/known-serial.js';
 import { PinBudget } from './unlock/pin-budget.js';
 import { Revocation } from './unlock/revocation.js';
 import { SourceAnswers } from './unlock/source-answers.js';
@@ -31,6 +38,8 @@ const stallMs = 10_000;
 const loginMs = 120_000;
 /** After the deadline of a request its host gets this much more before it counts as hung, milliseconds. */
 const hangGraceMs = 1000;
+/** Half of what a listener takes (socket/listen.ts). */
+const connectionsPerUid = 4096;
 /** What is under way at a stop gets this long, milliseconds. */
 const drainMs = 2000;
 
@@ -43,6 +52,8 @@ export class Agent {
   private readonly startedAt = Date.now();
   private readonly listeners: Listener[] = [];
   private readonly connections = new Set<Connection>();
+  private readonly overflowUid = overflowId('user');
+  private readonly rates = new RateLimits();
   private rules: readonly Rule[];
   private stopping = false;
   private resolveStopped: () => void = () => undefined;
@@ -56,8 +67,18 @@ export class Agent {
       this.resolveStopped = resolve;
     });
     mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-    this.audit = new AuditLog({ file: config.auditFile, onError: config.auditOnError });
+    this.audit = new AuditLog({
+      file: config.auditFile,
+      stateDir: config.stateDir,
+      onError: config.auditOnError,
+      tell: (message, error) => {
+        if (error === undefined) log.warn(message, { file: config.auditFile });
+        else log.error(message, { file: config.auditFile, error });
+      },
+      publish: config.auditJournald ? sendToJournal(native.notify) : undefined,
+    });
     this.rules = config.rules;
+    this.tellBlindSpots();
     this.revocation = new Revocation(config.stateDir);
     this.tokens = new Tokens(config.tokens.map((token) => this.makeToken(token)));
     const wards = new Map(this.tokens.all.map((token) => [token, this.makeWard(token)]));
@@ -66,7 +87,6 @@ export class Agent {
 
   /** Opens every socket; what systemd handed over is not bound again. */
   async listen(inherited: InheritedSockets | undefined): Promise<void> {
-    this.audit.record({ event: 'start', outcome: 'ok' });
     const accept = (face: Face) => (socket: Socket) => {
       this.accept(face, socket);
     };
@@ -79,6 +99,8 @@ export class Agent {
     if (operators.length === 0) {
       this.listeners.push(await bindSocket(this.config.controlSocket, accept('control')));
     }
+    // Not before: another agent may have these sockets, and the log with them.
+    await this.audit.note({ event: 'start', outcome: 'ok' });
   }
 
   /** Every token on its own: one that hangs or is absent holds up nobody. */
@@ -87,12 +109,26 @@ export class Agent {
   }
 
   /** Takes over the rules of the file as it is now, and reads the tokens' objects again. */
-  async reload(): Promise<void> {
-    const next = this.readConfig();
-    requireSameFrame(this.config, next);
-    this.rules = next.rules;
+  async reload(peer?: Peer): Promise<void> {
+    // First, so that a log that was rotated is left whatever the configuration says.
     this.audit.reopen();
-    await Promise.all(this.tokens.all.map((token) => token.rescan()));
+    try {
+      const next = this.readConfig();
+      requireSameFrame(this.config, next);
+      this.rules = next.rules;
+      this.tellBlindSpots();
+    } catch (error) {
+      const outcome = error instanceof AgentError ? error.code : 'INTERNAL';
+      await this.audit.note({ event: 'reload', peer, outcome });
+      throw error;
+    }
+    await this.audit.note({ event: 'reload', peer, outcome: 'ok' });
+    for (const token of this.tokens.all) {
+      // The new rules are in force whatever a token that hangs does.
+      token.rescan().catch((error: unknown) => {
+        this.log.warn('the keys could not be read again', { token: token.name, error });
+      });
+    }
     this.log.info('configuration reloaded', { count: this.rules.length });
   }
 
@@ -103,6 +139,8 @@ export class Agent {
     this.log.info(`stopping: ${why}`);
     notifySystemd('STOPPING=1');
     for (const listener of this.listeners) listener.close();
+    // From here on no login succeeds: a stop is not undone by one that was under way.
+    this.broker.stop();
     const deadline = Date.now() + drainMs;
     const poll = setInterval(() => {
       const busy = [...this.connections].some(({ inFlightCount }) => inFlightCount > 0);
@@ -112,8 +150,13 @@ export class Agent {
     }, 20);
   }
 
+  private tellBlindSpots(): void {
+    for (const spot of blindSpots(this.rules)) this.log.warn(spot);
+  }
+
   private finish(): void {
-    this.broker.stop();
+    // Those that opened while the stop began, too.
+    for (const listener of this.listeners) listener.close();
     for (const token of this.tokens.all) token.stop();
     for (const connection of this.connections) connection.end();
     this.audit.close();
@@ -140,13 +183,23 @@ export class Agent {
     const { audit, log, revocation } = this;
     const answers = new SourceAnswers(token.name, (name) => pinSource(name, token.config), log);
     const budget = new PinBudget(this.config.stateDir, token.name);
-    return { answers, unlocker: new TokenUnlocker({ token, budget, answers, revocation, audit, log }) };
+    const serial = new KnownSerial(this.config.stateDir, token.name);
+    return {
+      answers,
+      unlocker: new TokenUnlocker({ token, budget, serial, answers, revocation, audit, log }),
+    };
   }
 
   private accept(face: Face, socket: Socket): void {
     let connection: Connection;
     try {
-      connection = new Connection(socket, identify(socket), {
+      const peer = identify(socket, this.overflowUid);
+      if (!this.hasRoomFor(peer)) {
+        this.log.warn('connection refused: this uid has too many', { uid: peer.uid, pid: peer.pid });
+        socket.destroy();
+        return;
+      }
+      connection = new Connection(socket, peer, {
         face,
         dispatch: face === 'client' ? this.serveClient : this.serveOperator,
         agent: agentName,
@@ -165,17 +218,30 @@ export class Agent {
     socket.once('close', () => this.connections.delete(connection));
   }
 
+  /** One uid cannot take the places of all the others; root takes none of theirs. */
+  private hasRoomFor({ uid }: Peer): boolean {
+    if (uid === 0) return true;
+    let count = 0;
+    for (const { peer } of this.connections) if (peer.uid === uid) count++;
+    return count < connectionsPerUid;
+  }
+
   private readonly serveClient: Dispatch = (request, peer, signal) => {
     if (this.stopping) throw new AgentError('STOPPING', 'the agent is stopping');
     return dispatch(request, { peer, signal }, this.requestContext());
   };
 
-  private readonly serveOperator: Dispatch = (request, peer) => control(request, peer, this.controlContext);
+  private readonly serveOperator: Dispatch = (request, peer) => {
+    if (this.stopping && request.method !== 'status')
+      throw new AgentError('STOPPING', 'the agent is stopping');
+    return control(request, peer, this.controlContext);
+  };
 
   private requestContext(): Context {
     return {
       tokens: this.tokens,
       rules: this.rules,
+      rates: this.rates,
       audit: this.audit,
       requestTimeoutMs: this.config.requestTimeoutMs,
       agent: agentName,
@@ -192,9 +258,9 @@ export class Agent {
       audit: this.audit,
       agent: agentName,
       startedAt: this.startedAt,
-      ruleCount: () => this.rules.length,
+      rules: () => this.rules,
       connections: () => this.connections,
-      reload: () => this.reload(),
+      reload: (peer) => this.reload(peer),
       stop: () => {
         this.stop('an operator said stop');
       },
@@ -204,18 +270,12 @@ export class Agent {
 
 /** Sockets and tokens are made once; a reload that would change them says so instead of half doing it. */
 function requireSameFrame(now: Config, next: Config): void {
-  const frame = ({ sockets, controlSocket, stateDir, tokens, auditFile }: Config): string =>
-    JSON.stringify({
-      sockets,
-      controlSocket,
-      stateDir,
-      auditFile,
-      tokens: tokens.map((t) => ({ ...t, uri: t.uri.text })),
-    });
+  const frame = ({ rules: _rules, tokens, ...rest }: Config): string =>
+    JSON.stringify({ ...rest, tokens: tokens.map((token) => ({ ...token, uri: token.uri.text })) });
   if (frame(now) !== frame(next)) {
     throw new AgentError(
       'CONFIGURATION',
-      'only rules can be reloaded; restart the agent to change sockets, tokens, state_dir or [audit]',
+      'only rules can be reloaded; restart the agent to change [agent], [[token]] or [audit]',
     );
   }
 }

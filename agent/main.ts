@@ -4,6 +4,7 @@
  */
 import { AgentError } from '@keyagent/protocol';
 import { Agent } from './agent.js';
+import { checkConfig } from './check-config.js';
 import { configFile } from './config/locations.js';
 import { loadConfig } from './config/load.js';
 import { createLog, type Log } from './log.js';
@@ -26,10 +27,8 @@ async function main(): Promise<void> {
   // Node answers SIGUSR1 by opening its inspector on a TCP port, unless somebody listens for the signal.
   process.on('SIGUSR1', () => undefined);
   if (options.checkConfig) {
-    const config = loadConfig(configFile(options.config));
-    process.stdout.write(
-      `${config.file}: ${String(config.tokens.length)} tokens, ${String(config.rules.length)} rules: good\n`,
-    );
+    const lines = checkConfig(loadConfig(configFile(options.config)));
+    process.stdout.write(lines.map((line) => `${line}\n`).join(''));
     return;
   }
   await serve(options, createLog(options.logFormat));
@@ -38,10 +37,7 @@ async function main(): Promise<void> {
 async function serve(options: DaemonOptions, log: Log): Promise<void> {
   const file = configFile(options.config);
   const agent = new Agent(loadConfig(file), () => loadConfig(file), log);
-  await agent.listen(takeInheritedSockets(process.env));
-  notifySystemd('READY=1');
-  log.info(`keyagentd ${version} is ready`, { pid: process.pid });
-  void agent.openTokens();
+  // Before the sockets answer: who waits for them may end the agent at once.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       agent.stop(signal);
@@ -52,6 +48,10 @@ async function serve(options: DaemonOptions, log: Log): Promise<void> {
       log.error('the configuration is not changed', { error });
     });
   });
+  await agent.listen(takeInheritedSockets(process.env));
+  notifySystemd('READY=1');
+  log.info(`keyagentd ${version} is ready`, { pid: process.pid });
+  void agent.openTokens();
   await agent.stopped;
   // A module that hangs must not keep the process: hosts were killed, nothing of ours waits.
   process.exit(0);

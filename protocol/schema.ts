@@ -39,6 +39,23 @@ export type KeyState = (typeof keyStates)[number];
 export const sourceNames = ['credential', 'clevis', 'keyring', 'card', 'prompt'] as const;
 export type SourceName = (typeof sourceNames)[number];
 
+/** What one rule says: it allows, it allows the messages of its purpose, or which of its fields does not match. */
+export const ruleVerdicts = [
+  'allows',
+  'purpose-only',
+  'users',
+  'groups',
+  'units',
+  'exe',
+  'keys',
+  'operations',
+  'mechanisms',
+  'purpose',
+] as const;
+export type RuleVerdict = (typeof ruleVerdicts)[number];
+export const purposes = ['tls-server', 'tls-client'] as const;
+export type Purpose = (typeof purposes)[number];
+
 const tokenStatus = map({
   name: tokenName,
   state: oneOf(tokenStates),
@@ -179,6 +196,29 @@ export const methods = {
     result: {
       sessions: list(map({ uid: uint, gid: uint, pid: uint, requests: uint, in_flight: uint }), 256),
       more: bool,
+    },
+  },
+  'check-access': {
+    faces: ['control'],
+    /** A peer that need not exist, and what it would ask for. */
+    params: {
+      uri,
+      alg: oneOf(algorithmNames),
+      uid: uint,
+      gid: uint,
+      groups: list(uint, 512),
+      unit: optional(str(255)),
+      exe: optional(str(1024)),
+    },
+    result: {
+      uri,
+      /** The last 40 up to the one that decides. */
+      rules: list(
+        map({ name: str(256), verdict: oneOf(ruleVerdicts), purpose: optional(oneOf(purposes)) }),
+        40,
+      ),
+      /** Rules before those. */
+      earlier: uint,
     },
   },
 } as const satisfies Record<string, MethodEntry>;

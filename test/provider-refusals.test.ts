@@ -38,12 +38,12 @@ function openssl(args: readonly string[], env: Record<string, string> = {}): Pro
 const sign = (key: string, env?: Record<string, string>): Promise<CommandResult> =>
   openssl(['dgst', '-sha256', '-sign', key, '-out', file('signature'), file('message')], env);
 
-/** OpenSSL prints "error:NUMBER:keyagent:FUNCTION:REASON:FILE:LINE:TEXT". */
+/** OpenSSL prints "THREAD:error:NUMBER:keyagent:FUNCTION:REASON:FILE:LINE:TEXT". */
 function assertRefused(result: CommandResult, reason: string, ...texts: string[]): void {
   assert.notEqual(result.status, 0);
   const line = result.stderr.split('\n').find((text) => text.includes(':keyagent:'));
   assert.ok(line !== undefined, result.stderr);
-  assert.equal(line.split(':')[4], reason, line);
+  assert.equal(line.split(':')[5], reason, line);
   for (const text of texts) assert.ok(line.includes(text), line);
 }
 

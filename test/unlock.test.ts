@@ -57,7 +57,7 @@ test('a wrong PIN in a credential costs one C_Login, however often the agent is 
     await agent.start();
     await waitFor('the source has answered', async () => {
       const status = await agent.mustKeyagent(['status', '--json']);
-      return status.includes('"source":"credential"');
+      return status.includes('"source_result"');
     });
     assert.notEqual(await agent.settled('web'), 'unlocked');
     await agent.daemon.stop();

@@ -3,7 +3,7 @@
  * whoever can write to the log but not to the state directory can neither cut nor recompute its end unseen.
  */
 import { createHmac, createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Position } from './record.js';
 import type { Writer } from './writer.js';
@@ -32,17 +32,19 @@ export function openHeadKey(file: string): KeyObject {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  const fd = openSync(file, 'wx', 0o600);
   const bytes = randomBytes(keyLength);
+  // Under another name first: a full disk must not leave half a key behind.
+  const fd = openSync(`${file}.new`, 'w', 0o600);
   try {
     writeSync(fd, bytes);
     fsyncSync(fd);
-    return createSecretKey(bytes);
+    renameSync(`${file}.new`, file);
+    syncDirectory(dirname(file));
   } finally {
     bytes.fill(0);
     closeSync(fd);
-    syncDirectory(dirname(file));
   }
+  return readHeadKey(file);
 }
 
 export function readHeadKey(file: string): KeyObject {
@@ -64,19 +66,28 @@ export function readHead(file: string, key: KeyObject): Head | 'forged' | undefi
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  const body = text.slice(text.indexOf(' ') + 1);
-  return text === signed(body, key) ? (JSON.parse(body) as Head) : 'forged';
+  const [seq = '', hash = '', synced = '', state = '', boot = '', pid = '', startTicks = ''] = text.split(' ');
+  const head = {
+    seq: Number(seq),
+    hash,
+    synced: Number(synced),
+    closed: state === 'closed',
+    writer: { boot, pid: Number(pid), startTicks: Number(startTicks) },
+  };
+  return text === headText(head, key) ? head : 'forged';
 }
 
 /** @param fd of the head's file, open for writing */
 export function writeHead(fd: number, key: KeyObject, head: Head): void {
-  const text = signed(JSON.stringify(head), key).padEnd(headLength - 1);
-  const written = writeSync(fd, `${text}\n`, 0);
+  const written = writeSync(fd, `${headText(head, key).padEnd(headLength - 1)}\n`, 0);
   if (written !== headLength) throw new Error(`the head was written in part: ${written} bytes`);
 }
 
-function signed(body: string, key: KeyObject): string {
-  return `${createHmac('sha256', key).update(purpose).update(body).digest('hex')} ${body}`;
+/** One line of words, the last of them the MAC of the others. */
+function headText({ seq, hash, synced, closed, writer }: Head, key: KeyObject): string {
+  const { boot, pid, startTicks } = writer;
+  const text = `${seq} ${hash} ${synced} ${closed ? 'closed' : 'open'} ${boot} ${pid} ${startTicks}`;
+  return `${text} ${createHmac('sha256', key).update(purpose + text).digest('hex')}`;
 }
 
 export function syncDirectory(path: string): void {

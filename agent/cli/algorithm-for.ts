@@ -1,4 +1,4 @@
-/** The --alg argument of sign and decrypt. */
+/** The --alg argument of sign, decrypt and check-access. */
 import {
   algorithmNames,
   algorithms,
@@ -13,4 +13,10 @@ export function algorithmFor(operation: Operation, name: string): AlgorithmName 
   if (isAlgorithmName(name) && algorithms[name].operation === operation) return name;
   const known = algorithmNames.filter((each) => algorithms[each].operation === operation).join(', ');
   throw new CommandError('USAGE', `"${name}" is no algorithm to ${operation} with; use one of: ${known}`);
+}
+
+/** The same for a command that does not say which operation. */
+export function algorithmNamed(name: string): AlgorithmName {
+  if (isAlgorithmName(name)) return name;
+  throw new CommandError('USAGE', `"${name}" is no algorithm; use one of: ${algorithmNames.join(', ')}`);
 }

@@ -8,8 +8,11 @@ import { pinFromLine, pinLineMax } from '../unlock/sources/pin-line.js';
 import { CommandError } from './exit-codes.js';
 import type { Streams } from './streams.js';
 
-/** @throws CommandError USAGE without a terminal, INTERRUPTED on Ctrl-C; AgentError INVALID */
-export async function promptPin(message: string, streams: Streams): Promise<Buffer> {
+/**
+ * @param signal  withdraws the question; then it throws the signal's reason
+ * @throws CommandError USAGE without a terminal, INTERRUPTED on Ctrl-C; AgentError INVALID
+ */
+export async function promptPin(message: string, streams: Streams, signal?: AbortSignal): Promise<Buffer> {
   const { stdin, stdout, stderr } = streams;
   // The prompt belongs on the terminal; standard output may be a pipe.
   const output = [stderr, stdout].find(({ isTTY }) => isTTY === true);
@@ -17,7 +20,7 @@ export async function promptPin(message: string, streams: Streams): Promise<Buff
     throw new CommandError('USAGE', 'there is no terminal to ask for the PIN; use --stdin or --source');
   }
   const { default: inquirer } = await import('inquirer');
-  const prompt = inquirer.createPromptModule({ input: stdin, output });
+  const prompt = inquirer.createPromptModule({ input: stdin, output, ...(signal && { signal }) });
   try {
     const { pin } = await prompt<{ pin: string }>([{ type: 'password', name: 'pin', message, mask: false }]);
     return pinFromLine(Buffer.from(pin, 'utf8'));
@@ -25,7 +28,7 @@ export async function promptPin(message: string, streams: Streams): Promise<Buff
     if (cause instanceof Error && cause.name === 'ExitPromptError') {
       throw new CommandError('INTERRUPTED', 'no PIN was given; nothing has changed', { cause });
     }
-    throw cause;
+    throw signal?.aborted === true ? signal.reason : cause;
   }
 }
 

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import type { Surroundings } from '../config/locations.js';
 import { version } from '../version.js';
 import { addCert } from './commands/cert.js';
+import { addCheckAccess } from './commands/check-access.js';
 import { addDecrypt } from './commands/decrypt.js';
 import { addEnv } from './commands/env.js';
 import { addKeyring } from './commands/keyring.js';
@@ -29,6 +30,7 @@ const commands = [
   addCert,
   addPubkey,
   addRef,
+  addCheckAccess,
   addKeyring,
   addEnv,
   addReload,

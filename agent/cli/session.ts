@@ -1,5 +1,5 @@
 /** What every command has: the global options, the streams, and connections to the agent. */
-import { AgentError, connectCaller, type Caller } from '@keyagent/protocol';
+import { AgentError, connectCaller, type Caller, type Face } from '@keyagent/protocol';
 import type { Surroundings } from '../config/locations.js';
 import { writeOutput } from './files.js';
 import { socketPaths, type SocketOptions, type SocketPaths } from './sockets.js';
@@ -30,20 +30,20 @@ export class Session {
     return this.#connected(this.sockets.client, work);
   }
 
-  /** The same on the control socket. */
-  control<T>(work: (agent: Caller) => Promise<T>): Promise<T> {
-    return this.#connected(this.sockets.control, work);
+  /** The same on the control socket. `notify`: the agent is to tell of changes of state. */
+  control<T>(work: (agent: Caller) => Promise<T>, { notify = false } = {}): Promise<T> {
+    return this.#connected(this.sockets.control, work, notify);
   }
 
   /** The control socket where this user may use it: it tells more. Otherwise the client socket. */
-  async controlOrClient<T>(work: (agent: Caller) => Promise<T>): Promise<T> {
+  async controlOrClient<T>(work: (agent: Caller, face: Face) => Promise<T>): Promise<T> {
     try {
-      return await this.control(work);
+      return await this.control((agent) => work(agent, 'control'));
     } catch (error) {
       const refused =
         error instanceof AgentError && (error.code === 'DENIED' || error.code === 'UNAVAILABLE');
       if (!refused) throw error;
-      return this.client(work);
+      return this.client((agent) => work(agent, 'client'));
     }
   }
 
@@ -58,8 +58,8 @@ export class Session {
   }
 
   /** connectCaller refuses a socket that somebody else may have put there: it would get the PIN. */
-  async #connected<T>(path: string, work: (agent: Caller) => Promise<T>): Promise<T> {
-    const agent = await connectCaller(path, { name: 'keyagent' });
+  async #connected<T>(path: string, work: (agent: Caller) => Promise<T>, notify = false): Promise<T> {
+    const agent = await connectCaller(path, { name: 'keyagent', notify });
     try {
       return await work(agent);
     } finally {

@@ -1,5 +1,6 @@
 /** The configuration after validation: absolute paths, numbers in milliseconds, names resolved to ids. */
-import type { Mechanism, Operation, Pkcs11Uri, SourceName } from '@keyagent/protocol';
+import type { Pkcs11Uri, SourceName } from '@keyagent/protocol';
+import type { Rule } from '../policy/rule.js';
 
 export interface SocketConfig {
   path: string;
@@ -28,19 +29,6 @@ export interface TokenConfig {
   clevisFile: string;
 }
 
-export interface RuleConfig {
-  /** The rule's name, or "rule 3" where it has none. */
-  name: string;
-  keys: Pkcs11Uri;
-  /** undefined: the field is absent and matches everybody. */
-  uids: readonly number[] | undefined;
-  gids: readonly number[] | undefined;
-  operations: readonly Operation[] | undefined;
-  mechanisms: readonly Mechanism[] | undefined;
-  /** rsa-pss salt in bytes; undefined: the hash's length. */
-  pssSaltLength: number | undefined;
-}
-
 export interface Config {
   /** The file it came from. */
   file: string;
@@ -51,7 +39,9 @@ export interface Config {
   holdMs: number;
   requestTimeoutMs: number;
   tokens: readonly TokenConfig[];
-  rules: readonly RuleConfig[];
+  rules: readonly Rule[];
   auditFile: string;
   auditOnError: 'deny' | 'count';
+  /** The head of the audit log goes to the journal too. */
+  auditJournald: boolean;
 }

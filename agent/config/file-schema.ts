@@ -2,9 +2,10 @@
  * The configuration file as operators write it, table by table (zod). Closed: an unknown key is an error.
  * Each check carries one message that says what the value must be; names and paths are resolved later.
  */
-import { mechanisms, operations, sourceNames } from '@keyagent/protocol';
+import { mechanisms, operations, purposes, sourceNames } from '@keyagent/protocol';
 import { z } from 'zod';
 import { durationForm, parseDuration } from './duration.js';
+import { parseRate, rateForm } from './rate.js';
 
 /** sun_path holds 108 bytes with the final NUL (unix(7)). */
 const maxSocketPath = 107;
@@ -100,14 +101,27 @@ const tokenTable = z.strictObject(
   'must be a table: [[token]]',
 );
 
+const unitForm = 'must be the name of a service of the system manager, such as "apache2.service"';
+const unit = z
+  .string(unitForm)
+  .regex(/^[A-Za-z0-9:_.\\@-]{1,247}\.service$/, unitForm)
+  .regex(/^(?!user@)/, 'holds whatever its user starts; name a service of the system manager');
+
 const ruleTable = z.strictObject(
   {
-    name: text('must be a string').optional(),
+    name: text('must be a string').max(64, 'must have at most 64 characters').optional(),
     keys: text('must be a PKCS#11 URI, such as "pkcs11:object=www*"; "pkcs11:" is every key'),
     users: listOf(account('user'), 'must be a list of users').optional(),
     groups: listOf(account('group'), 'must be a list of groups').optional(),
+    units: listOf(unit, 'must be a list of services').optional(),
+    exe: listOf(absolutePath, 'must be a list of absolute paths').optional(),
     operations: listOf(oneOf(operations), 'must be a list of operations').optional(),
     mechanisms: listOf(oneOf(mechanisms), 'must be a list of mechanisms').optional(),
+    purpose: oneOf(purposes).optional(),
+    rate: z
+      .string(`must be ${rateForm}`)
+      .refine((value) => parseRate(value) !== undefined, `must be ${rateForm}`)
+      .optional(),
     /** RSA-4096 and SHA-256 leave room for 478 bytes. */
     pss_salt_length: integer(0, 478).optional(),
   },
@@ -115,7 +129,11 @@ const ruleTable = z.strictObject(
 );
 
 const auditTable = z.strictObject(
-  { file: absolutePath.optional(), on_error: oneOf(['deny', 'count']).default('deny') },
+  {
+    file: absolutePath.optional(),
+    on_error: oneOf(['deny', 'count']).default('deny'),
+    journald: z.boolean('must be true or false').default(false),
+  },
   'must be a table: [audit]',
 );
 
@@ -140,6 +158,3 @@ export const knownKeys: Readonly<Record<string, readonly string[]>> = {
   rule: Object.keys(ruleTable.shape),
   audit: Object.keys(auditTable.shape),
 };
-
-/** Fields of [[rule]] that are part of the format but that this version cannot enforce. */
-export const plannedRuleKeys: readonly string[] = ['units', 'exe', 'purpose', 'rate'];

@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { z } from 'zod';
 import { readConfigText, type ConfigText } from './config-text.js';
 import type { Config, SocketConfig } from './config.js';
-import { fileSchema, knownKeys, plannedRuleKeys, type ConfigFile } from './file-schema.js';
+import { fileSchema, knownKeys, type ConfigFile } from './file-schema.js';
 import type { KeyPath } from './key-lines.js';
 import { auditFile, runtimeDir, stateDir, surroundings, variable, type Surroundings } from './locations.js';
 import { resolveGroup, resolveRule } from './resolve-rule.js';
@@ -33,6 +33,7 @@ export function loadConfig(file: string, around: Surroundings = surroundings()):
     rules: checked.rule.map((rule, index) => resolveRule(text, rule, index)),
     auditFile: checked.audit.file ?? auditFile(around),
     auditOnError: checked.audit.on_error,
+    auditJournald: checked.audit.journald,
   };
 }
 
@@ -62,10 +63,6 @@ function adviceOf(issue: z.core.$ZodIssue, at: KeyPath, text: ConfigText): strin
 
 function adviceOnUnknownKey(at: KeyPath): string {
   const table = at.findLast((key, index) => index < at.length - 1 && typeof key === 'string') ?? '';
-  const key = String(at.at(-1));
-  if (table === 'rule' && plannedRuleKeys.includes(key)) {
-    return 'this version of keyagent does not know this key yet and cannot enforce it; remove it';
-  }
   return `unknown key; known here: ${(knownKeys[table] ?? []).join(', ')}`;
 }
 

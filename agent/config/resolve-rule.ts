@@ -1,24 +1,32 @@
-/** One checked [[rule]] table -> RuleConfig: key pattern parsed, users and groups as numbers. */
+/** One checked [[rule]] table -> Rule: key pattern and rate parsed, users and groups as numbers. */
 import { algorithms, parsePkcs11Pattern, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
+import type { Rule } from '../policy/rule.js';
+import { mechanismServes } from '../policy/purpose.js';
 import { groupId, userId } from './accounts.js';
 import type { ConfigText } from './config-text.js';
-import type { RuleConfig } from './config.js';
 import type { RuleTable } from './file-schema.js';
 import type { KeyPath } from './key-lines.js';
+import { overflowId } from './overflow-id.js';
+import { parseRate } from './rate.js';
 
-export function resolveRule(text: ConfigText, rule: RuleTable, index: number): RuleConfig {
+export function resolveRule(text: ConfigText, rule: RuleTable, index: number): Rule {
   const at = ['rule', index] as const;
-  if (rule.users === undefined && rule.groups === undefined) {
-    text.fail(at, 'says nobody; add users = [...] or groups = [...]');
+  if ([rule.users, rule.groups, rule.units, rule.exe].every((who) => who === undefined)) {
+    text.fail(at, 'says nobody; add users, groups, units or exe = [...]');
   }
   refuseNeverMatching(text, rule, at);
+  refuseOtherSalt(text, rule, at);
   return {
     name: rule.name ?? `rule ${index + 1}`,
     keys: keyPattern(text, [...at, 'keys'], rule.keys),
     uids: rule.users?.map((user) => resolveUser(text, [...at, 'users'], user)),
-    gids: rule.groups?.map((group) => resolveGroup(text, [...at, 'groups'], group)),
+    gids: rule.groups?.map((group) => resolveMembers(text, [...at, 'groups'], group)),
+    units: rule.units,
+    exes: rule.exe,
     operations: rule.operations,
     mechanisms: rule.mechanisms,
+    purpose: rule.purpose,
+    rate: rule.rate === undefined ? undefined : parseRate(rule.rate),
     pssSaltLength: rule.pss_salt_length,
   };
 }
@@ -30,8 +38,18 @@ export function resolveGroup(text: ConfigText, at: KeyPath, group: string | numb
 }
 
 function resolveUser(text: ConfigText, at: KeyPath, user: string | number): number {
-  if (typeof user === 'number') return user;
-  return lookUp(text, at, 'user', user, userId);
+  const uid = typeof user === 'number' ? user : lookUp(text, at, 'user', user, userId);
+  return refuseOverflow(text, at, 'user', uid);
+}
+
+function resolveMembers(text: ConfigText, at: KeyPath, group: string | number): number {
+  return refuseOverflow(text, at, 'group', resolveGroup(text, at, group));
+}
+
+/** Whoever the kernel cannot name in this user namespace arrives under this id: to name it is to name strangers. */
+function refuseOverflow(text: ConfigText, at: KeyPath, what: 'user' | 'group', id: number): number {
+  if (id !== overflowId(what)) return id;
+  return text.fail(at, `${what} ${id} stands for everybody without an id here; use a ${what} of its own`);
 }
 
 function lookUp(
@@ -60,15 +78,32 @@ function keyPattern(text: ConfigText, at: KeyPath, value: string): Pkcs11Uri {
   }
 }
 
-/** Each mechanism belongs to one operation; a rule with only the others looks like a right and gives none. */
-function refuseNeverMatching(text: ConfigText, { operations, mechanisms }: RuleTable, at: KeyPath): void {
-  if (operations === undefined || mechanisms === undefined) return;
-  const possible = Object.values(algorithms).some(
-    ({ operation, mechanism }) => operations.includes(operation) && mechanisms.includes(mechanism),
+/** A rule that names only what it cannot give looks like a right and gives none. */
+function refuseNeverMatching(
+  text: ConfigText,
+  { operations, mechanisms, purpose }: RuleTable,
+  at: KeyPath,
+): void {
+  const possible = Object.values(algorithms).filter(
+    ({ operation }) => operations?.includes(operation) ?? true,
   );
-  if (!possible)
-    text.fail(
-      [...at, 'mechanisms'],
-      `none of them can ${operations.join(' or ')}; the rule would never match`,
-    );
+  const named = possible.filter(({ mechanism }) => mechanisms?.includes(mechanism) ?? true);
+  if (named.length === 0) {
+    const what = operations?.join(' or ') ?? '';
+    text.fail([...at, 'mechanisms'], `none of them can ${what}; the rule would never match`);
+  }
+  if (purpose === undefined) return;
+  if (!named.some(({ mechanism }) => mechanismServes(purpose, mechanism, mechanisms))) {
+    const advice =
+      purpose === 'tls-server' && operations?.includes('decrypt') === true
+        ? 'decrypting for TLS needs mechanisms = ["rsa-pkcs1-tls"]'
+        : 'TLS does not use what the rule allows';
+    text.fail([...at, 'purpose'], `${advice}; the rule would never match`);
+  }
+}
+
+/** RFC 8446 4.2.3: TLS fixes the salt. */
+function refuseOtherSalt(text: ConfigText, { purpose, pss_salt_length: salt }: RuleTable, at: KeyPath): void {
+  if (purpose !== undefined && salt !== undefined)
+    text.fail([...at, 'pss_salt_length'], `TLS fixes the salt; remove it, or purpose = "${purpose}"`);
 }

@@ -2,11 +2,13 @@
 import { AgentError, type Method, type Params, type Request, type Result } from '@keyagent/protocol';
 import type { AuditLog } from '../audit/audit-log.js';
 import type { Peer } from '../policy/peer.js';
+import type { Rule } from '../policy/rule.js';
 import type { Connection } from '../socket/connection.js';
 import type { Token } from '../token/token.js';
 import type { Tokens } from '../token/tokens.js';
 import type { Broker } from '../unlock/broker.js';
 import type { Revocation } from '../unlock/revocation.js';
+import { checkAccess } from './check-access.js';
 
 export interface ControlContext {
   readonly tokens: Tokens;
@@ -15,10 +17,10 @@ export interface ControlContext {
   readonly audit: AuditLog;
   readonly agent: string;
   readonly startedAt: number;
-  readonly ruleCount: () => number;
+  readonly rules: () => readonly Rule[];
   readonly connections: () => Iterable<Connection>;
   /** Reads the configuration again; rejects with CONFIGURATION and changes nothing when it is bad. */
-  readonly reload: () => Promise<void>;
+  readonly reload: (peer: Peer) => Promise<void>;
   /** Begins the orderly end; the reply still leaves. */
   readonly stop: () => void;
 }
@@ -36,15 +38,16 @@ export async function control(
     case 'lock':
       return lock(request.params, peer, context);
     case 'reload':
-      await context.reload();
-      context.audit.record({ event: 'reload', peer, outcome: 'ok' });
-      return { rules: context.ruleCount(), tokens: context.tokens.all.length };
+      await context.reload(peer);
+      return { rules: context.rules().length, tokens: context.tokens.all.length };
     case 'stop':
       return stop(peer, context);
     case 'sources':
       return sources(request.params, context);
     case 'sessions':
       return sessions(context);
+    case 'check-access':
+      return checkAccess(request.params, context);
     case 'hello':
     case 'sign':
     case 'decrypt':
@@ -81,14 +84,14 @@ async function lock(params: Params<'lock'>, peer: Peer, context: ControlContext)
   return { tokens: tokens.map(({ name }) => name) };
 }
 
-function stop(peer: Peer, context: ControlContext): Result<'stop'> {
-  context.audit.record({ event: 'stop', peer, outcome: 'ok' });
+async function stop(peer: Peer, context: ControlContext): Promise<Result<'stop'>> {
   // Remembered first: if it cannot be, the operator hears that a restart would forget it, and the agent still stops.
   try {
     context.revocation.add(context.tokens.all.map(({ name }) => name));
   } finally {
     context.stop();
   }
+  await context.audit.note({ event: 'stop', peer, outcome: 'ok' });
   return {};
 }
 
@@ -104,7 +107,7 @@ function status(context: ControlContext): Result<'status'> {
 
 function tokenStatus(token: Token, { broker }: ControlContext): Result<'status'>['tokens'][number] {
   const { info } = token;
-  const last = broker.answers(token).at(-1);
+  const last = broker.answers(token).last;
   return {
     name: token.name,
     state: token.state,
@@ -122,17 +125,18 @@ function tokenStatus(token: Token, { broker }: ControlContext): Result<'status'>
 
 function sources(params: Params<'sources'>, context: ControlContext): Result<'sources'> {
   const tokens = params.token === undefined ? context.tokens.all : [context.tokens.named(params.token)];
-  const list = tokens.flatMap((token) =>
-    token.config.unlock.map((source) => {
-      const answer = context.broker.answers(token).find((each) => each.source === source);
+  const list = tokens.flatMap((token) => {
+    const answers = context.broker.answers(token).list();
+    return token.config.unlock.map((source) => {
+      const answer = answers.find((each) => each.source === source);
       return {
         token: token.name,
         source,
         result: (answer?.result ?? 'not asked').slice(0, 250),
         ...(answer && { at: Math.floor(answer.at / 1000) }),
       };
-    }),
-  );
+    });
+  });
   return { sources: list.slice(0, 64) };
 }
 

@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { Packr, Unpackr } from 'msgpackr';
 import { AgentError, FrameReader, encodeFrame } from '@keyagent/protocol';
+import { wipe } from './call-buffer.js';
 import { TokenFailure, translate } from './ckr.js';
 import {
   hostFrameMax,
@@ -48,13 +49,17 @@ export class Channel {
 
   /** The other end is the agent: a request that is not of the protocol is a defect, and ends the process. */
   async #answer(request: unknown): Promise<void> {
-    if (!Array.isArray(request) || request.length !== 3)
+    if (!Array.isArray(request) || request.length !== 3) {
       throw new AgentError('MALFORMED', 'not a host request');
+    }
     const [id, operation, params] = request as [number, HostOperation, never];
     try {
-      if (!Object.hasOwn(this.#operations, operation))
+      if (!Object.hasOwn(this.#operations, operation)) {
         throw new AgentError('UNSUPPORTED', 'no such host operation');
-      this.#send([id, null, await this.#operations[operation](params)]);
+      }
+      const result = await this.#operations[operation](params);
+      this.#send([id, null, result]);
+      wipeBytes(result);
     } catch (error) {
       this.#send([id, hostError(error), null]);
     }
@@ -64,24 +69,30 @@ export class Channel {
     if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
     const body = packr.pack(message);
     this.#outgoing.push(encodeFrame(body));
-    body.fill(0);
+    wipe(body);
   }
 
   #flush(): void {
     if (this.#outgoing.length === 0) return;
     const [first, ...more] = this.#outgoing;
     const batch = more.length === 0 && first !== undefined ? first : Buffer.concat(this.#outgoing);
-    for (const frame of this.#outgoing) if (frame !== batch) frame.fill(0);
+    for (const frame of this.#outgoing) if (frame !== batch) wipe(frame);
     this.#outgoing = [];
-    this.#stream.write(batch, () => batch.fill(0));
+    this.#stream.write(batch, () => wipe(batch));
   }
+}
+
+/** Plaintexts: the frame holds a copy by now, and is wiped itself once it is written. */
+function wipeBytes(result: object): void {
+  for (const value of Object.values(result)) if (value instanceof Uint8Array) wipe(value);
 }
 
 /** A defect of ours is for the log; the peer learns that there is one. */
 function hostError(error: unknown): HostError {
   const failure = translate(error);
-  if (failure.code === 'INTERNAL')
+  if (failure.code === 'INTERNAL') {
     process.stderr.write(`token host: ${describe(failure.cause ?? failure)}\n`);
+  }
   const { code, message } = failure;
   const ckr = failure instanceof TokenFailure ? failure.ckr : undefined;
   return {

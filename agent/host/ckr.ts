@@ -2,6 +2,7 @@
  * THE translation of CKR_ return values: what the peer is told, and what the host does before it may try again.
  * Input: an error of pkcs11js, or a CK_RV. Output: a TokenFailure. Sources: PKCS#11 v2.40 5.1; PROTOCOL.md.
  */
+import pkcs11js from 'pkcs11js';
 import { AgentError, type ErrorCode } from '@keyagent/protocol';
 
 /**
@@ -15,13 +16,6 @@ import { AgentError, type ErrorCode } from '@keyagent/protocol';
  */
 export type Recovery = 'none' | 'reopen' | 'find' | 'doubt' | 'restart' | 'locked' | 'absent';
 
-interface Entry {
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly recovery: Recovery;
-}
-
 const advice = {
   failed: 'the token failed; try again, and look at its own log if this goes on',
   module: "the token's module must be started anew; try again",
@@ -34,59 +28,56 @@ const advice = {
   pinBlocked: 'the PIN is locked or must be changed; use the tool of the token to set it anew',
 } as const;
 
-const entry = (name: string, code: ErrorCode, message: string, recovery: Recovery = 'none'): Entry => ({
-  name,
-  code,
-  message,
-  recovery,
-});
+type Row = readonly [rv: number, code: ErrorCode, message: string, recovery?: Recovery];
 
-const table: ReadonlyMap<number, Entry> = new Map([
-  [0x001, entry('CKR_CANCEL', 'TOKEN_ERROR', advice.failed)],
-  [0x002, entry('CKR_HOST_MEMORY', 'TOKEN_ERROR', advice.failed, 'doubt')],
-  [0x003, entry('CKR_SLOT_ID_INVALID', 'TOKEN_ABSENT', advice.absent, 'absent')],
-  [0x005, entry('CKR_GENERAL_ERROR', 'TOKEN_ERROR', advice.failed, 'doubt')],
-  [0x006, entry('CKR_FUNCTION_FAILED', 'TOKEN_ERROR', advice.failed, 'doubt')],
-  [0x007, entry('CKR_ARGUMENTS_BAD', 'TOKEN_ERROR', advice.failed)],
-  [0x020, entry('CKR_DATA_INVALID', 'TOKEN_ERROR', advice.failed)],
-  [0x021, entry('CKR_DATA_LEN_RANGE', 'TOKEN_ERROR', advice.failed)],
-  [0x030, entry('CKR_DEVICE_ERROR', 'TOKEN_ERROR', advice.failed, 'doubt')],
-  [0x031, entry('CKR_DEVICE_MEMORY', 'TOKEN_ERROR', advice.failed, 'doubt')],
-  [0x032, entry('CKR_DEVICE_REMOVED', 'TOKEN_ABSENT', advice.absent, 'absent')],
-  [0x040, entry('CKR_ENCRYPTED_DATA_INVALID', 'DECRYPT_FAILED', advice.decrypt)],
-  [0x041, entry('CKR_ENCRYPTED_DATA_LEN_RANGE', 'DECRYPT_FAILED', advice.decrypt)],
-  [0x050, entry('CKR_FUNCTION_CANCELED', 'TOKEN_ERROR', advice.failed)],
-  [0x054, entry('CKR_FUNCTION_NOT_SUPPORTED', 'MECHANISM', advice.mechanism)],
-  [0x060, entry('CKR_KEY_HANDLE_INVALID', 'TOKEN_ERROR', advice.failed, 'find')],
-  [0x062, entry('CKR_KEY_SIZE_RANGE', 'MECHANISM', advice.mechanism)],
-  [0x063, entry('CKR_KEY_TYPE_INCONSISTENT', 'MECHANISM', advice.mechanism)],
-  [0x068, entry('CKR_KEY_FUNCTION_NOT_PERMITTED', 'MECHANISM', advice.mechanism)],
-  [0x070, entry('CKR_MECHANISM_INVALID', 'MECHANISM', advice.mechanism)],
-  [0x071, entry('CKR_MECHANISM_PARAM_INVALID', 'MECHANISM', advice.mechanism)],
-  [0x082, entry('CKR_OBJECT_HANDLE_INVALID', 'TOKEN_ERROR', advice.failed, 'find')],
-  [0x090, entry('CKR_OPERATION_ACTIVE', 'TOKEN_ERROR', advice.failed)],
-  [0x091, entry('CKR_OPERATION_NOT_INITIALIZED', 'TOKEN_ERROR', advice.failed)],
-  [0x0a0, entry('CKR_PIN_INCORRECT', 'PIN_INCORRECT', advice.pin)],
-  [0x0a1, entry('CKR_PIN_INVALID', 'PIN_INCORRECT', advice.pin)],
-  [0x0a2, entry('CKR_PIN_LEN_RANGE', 'PIN_INCORRECT', advice.pin)],
-  [0x0a3, entry('CKR_PIN_EXPIRED', 'PIN_BLOCKED', advice.pinBlocked)],
-  [0x0a4, entry('CKR_PIN_LOCKED', 'PIN_BLOCKED', advice.pinBlocked)],
-  [0x0b0, entry('CKR_SESSION_CLOSED', 'TOKEN_ERROR', advice.failed, 'reopen')],
-  [0x0b1, entry('CKR_SESSION_COUNT', 'BUSY', advice.sessions)],
-  [0x0b3, entry('CKR_SESSION_HANDLE_INVALID', 'TOKEN_ERROR', advice.failed, 'reopen')],
-  [0x0e0, entry('CKR_TOKEN_NOT_PRESENT', 'TOKEN_ABSENT', advice.absent, 'absent')],
-  [0x0e1, entry('CKR_TOKEN_NOT_RECOGNIZED', 'TOKEN_ABSENT', advice.absent, 'absent')],
-  [0x101, entry('CKR_USER_NOT_LOGGED_IN', 'LOCKED', advice.locked, 'locked')],
-  [0x102, entry('CKR_USER_PIN_NOT_INITIALIZED', 'PIN_BLOCKED', advice.pinBlocked)],
-  [0x104, entry('CKR_USER_ANOTHER_ALREADY_LOGGED_IN', 'TOKEN_ERROR', advice.module, 'restart')],
-  [0x190, entry('CKR_CRYPTOKI_NOT_INITIALIZED', 'TOKEN_ERROR', advice.module, 'restart')],
-]);
+/** Whatever is not here is TOKEN_ERROR without recovery. */
+const table: readonly Row[] = [
+  [pkcs11js.CKR_CANCEL, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_HOST_MEMORY, 'TOKEN_ERROR', advice.failed, 'doubt'],
+  [pkcs11js.CKR_SLOT_ID_INVALID, 'TOKEN_ABSENT', advice.absent, 'absent'],
+  [pkcs11js.CKR_GENERAL_ERROR, 'TOKEN_ERROR', advice.failed, 'doubt'],
+  [pkcs11js.CKR_FUNCTION_FAILED, 'TOKEN_ERROR', advice.failed, 'doubt'],
+  [pkcs11js.CKR_ARGUMENTS_BAD, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_DATA_INVALID, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_DATA_LEN_RANGE, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_DEVICE_ERROR, 'TOKEN_ERROR', advice.failed, 'doubt'],
+  [pkcs11js.CKR_DEVICE_MEMORY, 'TOKEN_ERROR', advice.failed, 'doubt'],
+  [pkcs11js.CKR_DEVICE_REMOVED, 'TOKEN_ABSENT', advice.absent, 'absent'],
+  [pkcs11js.CKR_ENCRYPTED_DATA_INVALID, 'DECRYPT_FAILED', advice.decrypt],
+  [pkcs11js.CKR_ENCRYPTED_DATA_LEN_RANGE, 'DECRYPT_FAILED', advice.decrypt],
+  [pkcs11js.CKR_FUNCTION_CANCELED, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_FUNCTION_NOT_SUPPORTED, 'MECHANISM', advice.mechanism],
+  [pkcs11js.CKR_KEY_HANDLE_INVALID, 'TOKEN_ERROR', advice.failed, 'find'],
+  [pkcs11js.CKR_KEY_SIZE_RANGE, 'MECHANISM', advice.mechanism],
+  [pkcs11js.CKR_KEY_TYPE_INCONSISTENT, 'MECHANISM', advice.mechanism],
+  [pkcs11js.CKR_KEY_FUNCTION_NOT_PERMITTED, 'MECHANISM', advice.mechanism],
+  [pkcs11js.CKR_MECHANISM_INVALID, 'MECHANISM', advice.mechanism],
+  [pkcs11js.CKR_MECHANISM_PARAM_INVALID, 'MECHANISM', advice.mechanism],
+  [pkcs11js.CKR_OBJECT_HANDLE_INVALID, 'TOKEN_ERROR', advice.failed, 'find'],
+  [pkcs11js.CKR_OPERATION_ACTIVE, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_OPERATION_NOT_INITIALIZED, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_PIN_INCORRECT, 'PIN_INCORRECT', advice.pin],
+  [pkcs11js.CKR_PIN_INVALID, 'PIN_INCORRECT', advice.pin],
+  [pkcs11js.CKR_PIN_LEN_RANGE, 'PIN_INCORRECT', advice.pin],
+  [pkcs11js.CKR_PIN_EXPIRED, 'PIN_BLOCKED', advice.pinBlocked],
+  [pkcs11js.CKR_PIN_LOCKED, 'PIN_BLOCKED', advice.pinBlocked],
+  [pkcs11js.CKR_SESSION_CLOSED, 'TOKEN_ERROR', advice.failed, 'reopen'],
+  [pkcs11js.CKR_SESSION_COUNT, 'BUSY', advice.sessions],
+  [pkcs11js.CKR_SESSION_HANDLE_INVALID, 'TOKEN_ERROR', advice.failed, 'reopen'],
+  [pkcs11js.CKR_TOKEN_NOT_PRESENT, 'TOKEN_ABSENT', advice.absent, 'absent'],
+  [pkcs11js.CKR_TOKEN_NOT_RECOGNIZED, 'TOKEN_ABSENT', advice.absent, 'absent'],
+  [pkcs11js.CKR_USER_NOT_LOGGED_IN, 'LOCKED', advice.locked, 'locked'],
+  [pkcs11js.CKR_USER_PIN_NOT_INITIALIZED, 'PIN_BLOCKED', advice.pinBlocked],
+  [pkcs11js.CKR_USER_ANOTHER_ALREADY_LOGGED_IN, 'TOKEN_ERROR', advice.module, 'restart'],
+  [pkcs11js.CKR_CRYPTOKI_NOT_INITIALIZED, 'TOKEN_ERROR', advice.module, 'restart'],
+];
+const rows = new Map(table.map((row) => [row[0], row]));
 
-export const ckrOk = 0x000;
-export const ckrUserAlreadyLoggedIn = 0x100;
-export const ckrAttributeSensitive = 0x011;
-export const ckrAttributeTypeInvalid = 0x012;
-export const ckrSessionCount = 0x0b1;
+const names = new Map(
+  Object.entries(pkcs11js).flatMap(([name, rv]): [number, string][] =>
+    name.startsWith('CKR_') && typeof rv === 'number' ? [[rv, name]] : [],
+  ),
+);
 
 /** A call that the token or its module failed. `ckr` is for logs and audit, the message for the peer. */
 export class TokenFailure extends AgentError {
@@ -94,29 +85,30 @@ export class TokenFailure extends AgentError {
   readonly ckr: string;
   readonly recovery: Recovery;
 
-  constructor(rv: number, { name, code, message, recovery }: Entry, cause?: unknown) {
+  constructor([rv, code, message, recovery = 'none']: Row, cause?: unknown) {
     super(code, message, { cause });
     this.rv = rv;
-    this.ckr = name;
+    this.ckr = names.get(rv) ?? `CKR_0x${rv.toString(16).padStart(8, '0')}`;
     this.recovery = recovery;
   }
 }
 
 export function tokenFailure(rv: number, cause?: unknown): TokenFailure {
-  const hex = `CKR_0x${rv.toString(16).padStart(8, '0')}`;
-  return new TokenFailure(rv, table.get(rv) ?? entry(hex, 'TOKEN_ERROR', advice.failed), cause);
+  return new TokenFailure(rows.get(rv) ?? [rv, 'TOKEN_ERROR', advice.failed], cause);
 }
 
 /** CKR_OK with a result that is wrong: as suspicious as a device error. */
 export function wrongResult(what: string): TokenFailure {
-  return new TokenFailure(ckrOk, entry('CKR_OK', 'TOKEN_ERROR', `${what}; ${advice.failed}`, 'doubt'));
+  return new TokenFailure([pkcs11js.CKR_OK, 'TOKEN_ERROR', `${what}; ${advice.failed}`, 'doubt']);
 }
 
 /** The CK_RV of an error that pkcs11js threw; undefined for any other error. */
 export function rvOf(error: unknown): number | undefined {
   if (error instanceof TokenFailure) return error.rv;
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'number') return undefined;
-  return error.code === ckrOk ? undefined : error.code;
+  if (!(error instanceof Error)) return undefined;
+  // C_FindObjects throws the addon's own error: no code, and the number in the text.
+  const code = 'code' in error ? error.code : Number(/^CKR_\w+:(\d+)/.exec(error.message)?.[1] ?? 0);
+  return typeof code === 'number' && code !== pkcs11js.CKR_OK ? code : undefined;
 }
 
 /** What may leave the host in place of any error. A defect of ours becomes INTERNAL and keeps its cause. */

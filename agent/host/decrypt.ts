@@ -17,7 +17,14 @@ const ckzDataSpecified = 1;
 const premasterLength = 48;
 
 /** What a module answers to a ciphertext that does not decrypt; some have no better word than the general ones. */
-const badCiphertext: readonly number[] = [0x005, 0x006, 0x020, 0x021, 0x040, 0x041];
+const badCiphertext: readonly number[] = [
+  pkcs11js.CKR_ENCRYPTED_DATA_INVALID,
+  pkcs11js.CKR_ENCRYPTED_DATA_LEN_RANGE,
+  pkcs11js.CKR_DATA_INVALID,
+  pkcs11js.CKR_DATA_LEN_RANGE,
+  pkcs11js.CKR_FUNCTION_FAILED,
+  pkcs11js.CKR_GENERAL_ERROR,
+];
 
 export interface DecryptCall {
   readonly library: PKCS11;

@@ -68,7 +68,8 @@ export interface UnusableKey {
 }
 
 export interface HostOperations {
-  /** Loads the module, initialises it, finds the token (TOKEN_ABSENT, AMBIGUOUS). Once per host. */
+  /** Loads the module, initialises it, finds the token (CONFIGURATION, TOKEN_ERROR, TOKEN_ABSENT, AMBIGUOUS). Once per
+   *  host; after a failure it may be asked again, but some modules see a token that came later only in a new host. */
   open: { params: { module: string; uri: string; sessions: number }; result: { token: TokenInfo } };
   /** Asks the token again: flags change with failed logins. TOKEN_ABSENT when it left. */
   token: { params: Record<string, never>; result: { token: TokenInfo } };

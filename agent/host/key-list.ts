@@ -69,10 +69,12 @@ export class KeyList {
       .map((handle) => readPrivate(reader, handle))
       .filter((object) => object.label === label && object.keyType === keyType);
     const [object, second] = found;
-    if (object === undefined)
+    if (object === undefined) {
       throw new AgentError('NOT_FOUND', 'the key left the token; list its keys again');
-    if (second !== undefined)
+    }
+    if (second !== undefined) {
       throw new AgentError('AMBIGUOUS', `${found.length} private keys have its CKA_ID and label`);
+    }
     return object;
   }
 

@@ -2,11 +2,12 @@
  * C_Login and C_Logout. The PIN comes over its own descriptor and is read by the addon: it is never a JavaScript
  * value. Exactly one PIN is taken from the descriptor for each login that announces one, also when it fails early.
  */
+import pkcs11js from 'pkcs11js';
 import { AgentError } from '@keyagent/protocol';
 import { native } from '../native/index.js';
-import { ckrOk, ckrUserAlreadyLoggedIn, tokenFailure, translate } from './ckr.js';
+import { TokenFailure, tokenFailure, translate } from './ckr.js';
 import type { HostParams, HostResult } from './host-protocol.js';
-import type { Session } from './session-pool.js';
+import type { OperationRunner } from './operation-runner.js';
 import type { Token } from './token.js';
 
 /** HostOperations: descriptor 4. */
@@ -15,11 +16,13 @@ const noPin = -1;
 
 export class Login {
   readonly #token: Token;
+  readonly #runner: OperationRunner;
   /** One at a time: the PINs on the descriptor have the order of the requests. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(token: Token) {
+  constructor(token: Token, runner: OperationRunner) {
     this.#token = token;
+    this.#runner = runner;
   }
 
   /** @throws AgentError PIN_INCORRECT, PIN_BLOCKED, TOKEN_ABSENT, TOKEN_ERROR */
@@ -47,33 +50,33 @@ export class Login {
   }
 
   async #loginNow(pin: boolean): Promise<HostResult<'login'>> {
-    const session = await this.#openSession(pin);
-    const rv = await this.#call(session, pin);
-    if (rv === ckrOk || rv === ckrUserAlreadyLoggedIn) {
-      this.#token.sessions.return(session);
-      return { already: rv === ckrUserAlreadyLoggedIn };
-    }
-    this.#token.sessions.discard(session);
-    throw tokenFailure(rv);
-  }
-
-  /** The token is asked who it is before it sees a PIN. */
-  async #openSession(pin: boolean): Promise<Session> {
+    let pinWaits = pin;
     try {
+      // Before the token sees a PIN it is asked who it is.
       this.#token.refresh();
-      return await this.#token.sessions.take();
-    } catch (error) {
-      if (pin) native.discardSecret(pinFd);
-      throw translate(error);
+      await this.#renewStaleSessions();
+      const rv = await this.#runner.once(({ handle }) => {
+        const call = native.login(this.#token.modulePath, handle, pin ? pinFd : noPin);
+        pinWaits = false;
+        return call.then(accept);
+      });
+      return { already: rv === pkcs11js.CKR_USER_ALREADY_LOGGED_IN };
+    } finally {
+      if (pinWaits) native.discardSecret(pinFd);
     }
   }
 
-  async #call(session: Session, pin: boolean): Promise<number> {
+  /** A login in a session that the token has forgotten would use up the PIN for nothing. */
+  async #renewStaleSessions(): Promise<void> {
     try {
-      return await native.login(this.#token.modulePath, session.handle, pin ? pinFd : noPin);
-    } catch (cause) {
-      this.#token.sessions.discard(session);
-      throw new AgentError('INTERNAL', 'the PIN did not reach the token host', { cause });
+      await this.#runner.once(({ handle }) => this.#token.isLoggedIn(handle));
+    } catch (error) {
+      if (!(error instanceof TokenFailure) || error.recovery !== 'reopen') throw error;
     }
   }
+}
+
+function accept(rv: number): number {
+  if (rv !== pkcs11js.CKR_OK && rv !== pkcs11js.CKR_USER_ALREADY_LOGGED_IN) throw tokenFailure(rv);
+  return rv;
 }

@@ -29,7 +29,7 @@ const operations: Operations = {
   open: (params) => {
     if (host !== undefined) throw new AgentError('INVALID', 'a host opens one token, once');
     host = new TokenHost(params, { presence: (present) => channel.emit('presence', { present }), end });
-    return host.token();
+    return host.opened;
   },
   token: () => opened().token(),
   login: (params) => opened().login(params),
@@ -43,12 +43,18 @@ const stream = new Socket({ fd: channelFd, readable: true, writable: true });
 const channel = new Channel(stream, operations);
 stream.on('error', (error) => process.stderr.write(`token host: ${error.message}\n`));
 stream.on('close', () => {
-  host?.close();
-  process.exit(hostExit.closed);
+  if (host?.busy === false) host.finalize();
+  leave(hostExit.closed);
 });
 
-/** The reply that told of the failure is still on its way: it goes first. */
+/** The module can do no more. The reply that tells of it is still on its way: it goes first. */
 function end(reason: string): void {
   process.stderr.write(`token host: ends, ${reason}\n`);
-  setImmediate(() => void channel.flush().then(() => process.exit(hostExit.module)));
+  setImmediate(() => void channel.flush().then(() => leave(hostExit.module)));
+}
+
+function leave(status: number): never {
+  // exit(3) would wait for libuv's threads, and a call of the module may hang in one for ever.
+  if (host?.busy === true) process.kill(process.pid, 'SIGKILL');
+  process.exit(status);
 }

@@ -8,10 +8,6 @@ import { TokenFailure, rvOf, translate } from './ckr.js';
 import type { TokenInfo } from './host-protocol.js';
 import { ulong } from './objects.js';
 
-const ckfOsLockingOk = 0x2;
-const ckrCryptokiAlreadyInitialized = 0x191;
-const ckfTokenInitialized = 0x400;
-
 /** PKCS#11 v2.40 C_GetTokenInfo; those that decide what a login may cost. */
 const flagNames = [
   [0x00000004, 'login-required'],
@@ -42,10 +38,10 @@ export class TokenModule {
       throw new AgentError('CONFIGURATION', `cannot load ${path} as a PKCS#11 module: ${reason}`, { cause });
     }
     try {
-      this.library.C_Initialize({ flags: ckfOsLockingOk });
+      this.library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
     } catch (cause) {
       // By an `open` before this one, which found no token.
-      if (rvOf(cause) === ckrCryptokiAlreadyInitialized) return;
+      if (rvOf(cause) === pkcs11js.CKR_CRYPTOKI_ALREADY_INITIALIZED) return;
       const failure = translate(cause);
       const ckr = failure instanceof TokenFailure ? failure.ckr : failure.message;
       throw new AgentError('TOKEN_ERROR', `C_Initialize of ${path} failed with ${ckr}`, { cause });
@@ -84,7 +80,7 @@ export class TokenModule {
     let failure: AgentError | undefined;
     for (const slot of this.#slots()) {
       try {
-        if ((this.library.C_GetTokenInfo(slot).flags & ckfTokenInitialized) === 0) continue;
+        if ((this.library.C_GetTokenInfo(slot).flags & pkcs11js.CKF_TOKEN_INITIALIZED) === 0) continue;
         tokens.push({ slot, info: this.#describe(slot) });
       } catch (error) {
         const translated = translate(error);

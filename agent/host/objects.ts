@@ -2,8 +2,8 @@
  * Objects of a token: find by template, read attributes. An attribute that the token does not have or does not
  * give is undefined; every other failure is an error.
  */
-import type { Attribute, Handle, PKCS11 } from 'pkcs11js';
-import { ckrAttributeSensitive, ckrAttributeTypeInvalid, rvOf } from './ckr.js';
+import pkcs11js, { type Attribute, type Handle, type PKCS11 } from 'pkcs11js';
+import { rvOf } from './ckr.js';
 
 /** PKCS#11 v2.40 and, from CKA_PUBLIC_KEY_INFO on, v3.0. */
 export const cka = {
@@ -78,7 +78,7 @@ export class ObjectReader {
 
 function isUnavailable(error: unknown): boolean {
   const rv = rvOf(error);
-  return rv === ckrAttributeSensitive || rv === ckrAttributeTypeInvalid;
+  return rv === pkcs11js.CKR_ATTRIBUTE_SENSITIVE || rv === pkcs11js.CKR_ATTRIBUTE_TYPE_INVALID;
 }
 
 /** A CK_ULONG as pkcs11js hands it out: native byte order and width. */

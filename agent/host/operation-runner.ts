@@ -2,6 +2,7 @@
  * Runs an operation in a session and recovers from its failure as ckr.ts says: a session that saw an error is
  * discarded, stale sessions and handles are renewed, the operation is repeated once at most.
  */
+import type { Handle } from 'pkcs11js';
 import type { AgentError } from '@keyagent/protocol';
 import { TokenFailure, translate, type Recovery } from './ckr.js';
 import type { Key } from './key.js';
@@ -32,7 +33,17 @@ export class OperationRunner {
 
   /** Once, in a session of its own. @throws AgentError */
   async once<T>(work: (session: Session) => Promise<T> | T): Promise<T> {
-    return (await this.#attempt(work)).result;
+    const session = await this.#takeSession();
+    try {
+      const result = await work(session);
+      this.#token.sessions.return(session);
+      this.#doubts = 0;
+      this.#callbacks.succeeded();
+      return result;
+    } catch (error) {
+      this.#token.sessions.discard(session);
+      throw this.#note(translate(error), session);
+    }
   }
 
   /** Once, where failing is an answer: undefined. What concerns the whole token is an error all the same. */
@@ -50,38 +61,16 @@ export class OperationRunner {
   }
 
   /** With a key, repeated once where that can help. @throws AgentError */
-  async withKey<T>(key: Key, work: (session: Session, handle: Buffer) => Promise<T>): Promise<T> {
-    const handle = key.handle;
-    let used: Session | undefined;
-    const run = (session: Session): Promise<T> => {
-      used = session;
-      return work(session, key.handle);
-    };
+  async withKey<T>(key: Key, work: (session: Session, handle: Handle) => Promise<T>): Promise<T> {
+    const { handle } = key;
     try {
-      return (await this.#attempt(run)).result;
+      return await this.once((session) => work(session, handle));
     } catch (error) {
       if (!(error instanceof TokenFailure) || !isRepeatable(error.recovery)) throw error;
-      // Others that failed beside this one may have renewed sessions and handle already.
-      if (error.recovery === 'reopen' && used?.generation === this.#token.sessions.generation) {
-        this.#token.sessions.renew();
-      }
-      if (key.handle === handle) await this.#callbacks.renewHandle(key);
     }
-    return (await this.#attempt(run)).result;
-  }
-
-  async #attempt<T>(work: (session: Session) => Promise<T> | T): Promise<{ result: T }> {
-    const session = await this.#takeSession();
-    try {
-      const result = await work(session);
-      this.#token.sessions.return(session);
-      this.#doubts = 0;
-      this.#callbacks.succeeded();
-      return { result };
-    } catch (error) {
-      this.#token.sessions.discard(session);
-      throw this.#note(translate(error));
-    }
+    // Another request that failed beside this one may have renewed it already.
+    if (key.handle === handle) await this.#callbacks.renewHandle(key);
+    return this.once((session) => work(session, key.handle));
   }
 
   async #takeSession(): Promise<Session> {
@@ -92,13 +81,17 @@ export class OperationRunner {
     }
   }
 
-  #note(failure: AgentError): AgentError {
+  #note(failure: AgentError, session?: Session): AgentError {
     if (!(failure instanceof TokenFailure)) return failure;
     const { recovery, ckr } = failure;
+    const { sessions } = this.#token;
+    // Sessions of an older generation are renewed already.
+    if (recovery === 'reopen' && session?.generation === sessions.generation) sessions.renew();
     if (recovery === 'absent' || recovery === 'locked') this.#callbacks.lost(recovery);
     this.#doubts = recovery === 'doubt' ? this.#doubts + 1 : this.#doubts;
-    if (recovery === 'restart' || this.#doubts >= doubtsMax)
+    if (recovery === 'restart' || this.#doubts >= doubtsMax) {
       this.#callbacks.end(`the module returned ${ckr}`);
+    }
     return failure;
   }
 }

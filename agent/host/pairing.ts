@@ -36,8 +36,9 @@ export async function pair(
   let unproven: PublicKey | undefined;
   for (const publicKey of candidates) {
     const proven = await prove(object, publicKey);
-    if (proven === true)
+    if (proven === true) {
       return { object, publicKey, certificates: certificatesOf(object, publicKey, all), state: 'verified' };
+    }
     if (proven === undefined) unproven ??= publicKey;
   }
   const publicKey = unproven ?? candidates[0];
@@ -51,8 +52,13 @@ function candidatesOf(object: PrivateObject, all: TokenObjects): PublicKey[] {
   const found: PublicKey[] = [];
   for (const candidate of [...all.publicKeys, ...all.certificates]) {
     const { publicKey } = candidate;
-    if (publicKey === undefined || publicKey instanceof UnusableKeyError || !isNamedAlike(object, candidate))
+    if (
+      publicKey === undefined ||
+      publicKey instanceof UnusableKeyError ||
+      !isNamedAlike(object, candidate)
+    ) {
       continue;
+    }
     if (!found.some(({ spki }) => spki.equals(publicKey.spki))) found.push(publicKey);
   }
   return found;
@@ -97,8 +103,9 @@ export function unverifiedKeys(
     const isKnown = keys.some(
       (key) => key.publicKey.spki.equals(publicKey.spki) && isNamedAlike(key, { label, id }),
     );
-    if (!isKnown)
+    if (!isKnown) {
       keys.push({ label, id, publicKey, certificates: certificatesOf({ label, id }, publicKey, all) });
+    }
   }
   return keys;
 }

@@ -3,8 +3,9 @@
  * A session that saw an error is discarded, never returned: an operation may still be active in it. The last
  * session is replaced before it is closed, because a login ends with the last session (PKCS#11 v2.40 5.6).
  */
+import pkcs11js from 'pkcs11js';
 import { AgentError } from '@keyagent/protocol';
-import { ckrSessionCount, rvOf, translate } from './ckr.js';
+import { rvOf, translate } from './ckr.js';
 
 export interface SessionCalls {
   open(): Buffer;
@@ -36,7 +37,7 @@ export class SessionPool {
   #limit: number;
   #generation = 0;
   #refusal: AgentError | undefined;
-  #drained: (() => void) | undefined;
+  #drained: (() => void)[] = [];
 
   constructor(calls: SessionCalls, limit: number) {
     this.#calls = calls;
@@ -62,8 +63,9 @@ export class SessionPool {
     if (this.#refusal !== undefined) throw this.#refusal;
     const session = this.#idle.pop() ?? this.#tryOpen();
     if (session !== undefined) return session;
-    if (this.#waiters.length >= waitersMax)
+    if (this.#waiters.length >= waitersMax) {
       throw new AgentError('BUSY', 'too many operations wait for a session');
+    }
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
@@ -111,7 +113,7 @@ export class SessionPool {
   async drain(refusal: AgentError): Promise<void> {
     this.#refusal = refusal;
     for (const waiter of this.#waiters.splice(0)) waiter.reject(refusal);
-    if (this.busy > 0) await new Promise<void>((resolve) => (this.#drained = resolve));
+    if (this.busy > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
   reopen(): void {
@@ -130,7 +132,7 @@ export class SessionPool {
       this.#open.add(session);
       return session;
     } catch (error) {
-      if (rvOf(error) !== ckrSessionCount || this.#open.size === 0) throw translate(error);
+      if (rvOf(error) !== pkcs11js.CKR_SESSION_COUNT || this.#open.size === 0) throw translate(error);
       this.#limit = this.#open.size;
       return undefined;
     }
@@ -178,7 +180,6 @@ export class SessionPool {
 
   #notifyDrained(): void {
     if (this.busy > 0) return;
-    this.#drained?.();
-    this.#drained = undefined;
+    for (const settle of this.#drained.splice(0)) settle();
   }
 }

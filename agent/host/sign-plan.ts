@@ -29,8 +29,9 @@ const ed25519SignatureLength = 64;
 export function planSignature(publicKey: PublicKey, token: TokenMechanisms, request: SignRequest): SignPlan {
   const { mechanism, hash, data } = request;
   const route = token.route(mechanism, hash);
-  if (route === undefined)
+  if (route === undefined) {
     throw new AgentError('MECHANISM', `the token does not do ${mechanism} with ${hash}`);
+  }
   if (mechanism === 'ed25519') {
     return { mechanism: { mechanism: ckm.eddsa }, input: data, signatureLength: ed25519SignatureLength };
   }

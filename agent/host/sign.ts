@@ -25,8 +25,9 @@ export async function signInSession(
         ? signMeasured(library, session, input, output, pace)
         : await library.C_SignAsync(session, input, output);
     if (signature.length !== plan.signatureLength) throw wrongResult('a signature of the wrong length');
-    if (plan.verify?.(signature) === false)
+    if (plan.verify?.(signature) === false) {
       throw wrongResult('a signature that does not verify was withheld');
+    }
     return signature;
   } catch (error) {
     wipe(output);

@@ -31,7 +31,6 @@ export class TokenHost {
   /** @throws AgentError CONFIGURATION, TOKEN_ABSENT, AMBIGUOUS, TOKEN_ERROR */
   constructor(params: HostParams<'open'>, callbacks: TokenHostCallbacks) {
     this.#token = new Token(params);
-    this.#login = new Login(this.#token);
     this.#presence = new Presence({
       check: () => this.#token.refresh(),
       changed: (present) => {
@@ -45,8 +44,13 @@ export class TokenHost {
       end: (reason) => callbacks.end(reason),
       renewHandle: (key) => this.#keyList.renewHandle(key),
     });
+    this.#login = new Login(this.#token, this.#runner);
     this.#keyList = new KeyList(this.#token, this.#runner);
     this.#presence.start();
+  }
+
+  get opened(): HostResult<'open'> {
+    return { token: this.#token.info };
   }
 
   token(): HostResult<'token'> {
@@ -58,7 +62,6 @@ export class TokenHost {
   async login(params: HostParams<'login'>): Promise<HostResult<'login'>> {
     const result = await this.#login.login(params);
     this.#loggedIn = true;
-    this.#presence.seen();
     return result;
   }
 
@@ -88,8 +91,13 @@ export class TokenHost {
     return { plaintext: await decryptWithKey(this.#token, this.#runner, this.#usableKey(params), params) };
   }
 
-  /** Before the process ends. */
-  close(): void {
+  /** True while the module is at work in some thread. */
+  get busy(): boolean {
+    return this.#token.sessions.busy > 0;
+  }
+
+  /** Before the process ends of its own accord. Tokens at a distance free their sessions sooner. */
+  finalize(): void {
     this.#presence.stop();
     this.#token.finalize();
   }

@@ -77,12 +77,14 @@ function readPublic(reader: ObjectReader, handle: Handle): PublicObject {
 function publicKeyOf(reader: ObjectReader, handle: Handle, keyType: number | undefined): PublicKey {
   if (keyType === ckk.rsa) {
     const [modulus, exponent] = reader.read(handle, rsaNumbers);
-    if (!isPresent(modulus) || !isPresent(exponent))
+    if (!isPresent(modulus) || !isPresent(exponent)) {
       throw new UnusableKeyError('its modulus or exponent is missing');
+    }
     return rsaPublicKey(modulus, exponent);
   }
-  if (keyType !== ckk.ec && keyType !== ckk.ecEdwards)
+  if (keyType !== ckk.ec && keyType !== ckk.ecEdwards) {
     throw new UnusableKeyError('its key type is not served');
+  }
   const [info, params, point] = reader.read(handle, [cka.publicKeyInfo, cka.ecParams, cka.ecPoint]);
   if (isPresent(info)) return spkiPublicKey(info);
   if (!isPresent(params) || !isPresent(point)) throw new UnusableKeyError('its curve or point is missing');

@@ -2,7 +2,7 @@
  * The one token of this host: where it is now, its sessions, what it can do. A slot may hold another token after
  * a change of cards: the serial number and label of the first one are asked for again before they are trusted.
  */
-import type { Handle, PKCS11 } from 'pkcs11js';
+import pkcs11js, { type Handle, type PKCS11 } from 'pkcs11js';
 import { AgentError } from '@keyagent/protocol';
 import { tokenFailure, translate } from './ckr.js';
 import type { HostParams, TokenInfo } from './host-protocol.js';
@@ -10,10 +10,8 @@ import { TokenMechanisms } from './mechanisms.js';
 import { TokenModule, type LocatedToken } from './module.js';
 import { SessionPool } from './session-pool.js';
 
-const ckfSerialSession = 0x4;
 /** CKS_RO_USER_FUNCTIONS and CKS_RW_USER_FUNCTIONS. */
 const userStates: readonly number[] = [1, 3];
-const ckrUserNotLoggedIn = 0x101;
 
 export class Token {
   readonly sessions: SessionPool;
@@ -29,7 +27,7 @@ export class Token {
     this.#located = this.#module.locate(uri);
     this.sessions = new SessionPool(
       {
-        open: () => this.library.C_OpenSession(this.#located.slot, ckfSerialSession),
+        open: () => this.library.C_OpenSession(this.#located.slot, pkcs11js.CKF_SERIAL_SESSION),
         close: (handle) => this.library.C_CloseSession(handle),
       },
       sessions,
@@ -45,6 +43,11 @@ export class Token {
     return this.#module.library;
   }
 
+  /** As it was when it was last asked. */
+  get info(): TokenInfo {
+    return this.#located.info;
+  }
+
   get modulePath(): string {
     return this.#module.path;
   }
@@ -52,8 +55,12 @@ export class Token {
   /** Asks the token itself. @throws AgentError TOKEN_ABSENT, also when another token took its place */
   refresh(): TokenInfo {
     try {
-      const info = this.#module.describe(this.#located.slot);
-      if (this.#isSame(info)) return info;
+      const { slot } = this.#located;
+      const info = this.#module.describe(slot);
+      if (this.#isSame(info)) {
+        this.#located = { slot, info };
+        return info;
+      }
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'TOKEN_ABSENT') throw error;
     }
@@ -74,12 +81,10 @@ export class Token {
 
   /** @throws TokenFailure LOCKED */
   requireLogin(session: Handle): void {
-    if (!this.isLoggedIn(session)) throw tokenFailure(ckrUserNotLoggedIn);
+    if (!this.isLoggedIn(session)) throw tokenFailure(pkcs11js.CKR_USER_NOT_LOGGED_IN);
   }
 
-  /** At the end of the process, if no call is running. Tokens at a distance free their sessions sooner. */
   finalize(): void {
-    if (this.sessions.busy > 0) return;
     try {
       this.library.C_Finalize();
     } catch {

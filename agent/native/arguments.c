@@ -13,7 +13,10 @@ static bool refuse(napi_env env, const char *name, const char *requirement) {
 
 static bool refuse_range(napi_env env, const char *name, const char *unit, long min, long max) {
     char message[160];
-    snprintf(message, sizeof message, "%s must be %ld..%ld%s", name, min, max, unit);
+    if (min == max)
+        snprintf(message, sizeof message, "%s must be %ld%s", name, min, unit);
+    else
+        snprintf(message, sizeof message, "%s must be %ld..%ld%s", name, min, max, unit);
     napi_throw_range_error(env, "ERR_OUT_OF_RANGE", message);
     return false;
 }

@@ -5,6 +5,7 @@
 #include "arguments.h"
 
 napi_value ka_peer_credentials(napi_env env, napi_callback_info info);
+napi_value ka_peer_is_alive(napi_env env, napi_callback_info info);
 napi_value ka_process_harden(napi_env env, napi_callback_info info);
 napi_value ka_process_die_with_parent(napi_env env, napi_callback_info info);
 napi_value ka_secret_write(napi_env env, napi_callback_info info);

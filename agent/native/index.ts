@@ -17,6 +17,12 @@ export interface PeerCredentials {
 export interface Native {
   /** @param fd a connected Unix socket. Throws an Error with `code` (ENOTCONN, ...). */
   peerCredentials(fd: number): PeerCredentials;
+  /**
+   * Whether the process that connected has not ended (SO_PEERPIDFD). True means that its pid is still its own.
+   * @param fd a connected Unix socket. Throws an Error with `code` (EMFILE, ...).
+   * @returns null on kernels that cannot tell (before 6.5)
+   */
+  peerIsAlive(fd: number): boolean | null;
   /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core dump, no ptrace by the same uid, no reading of /proc/PID/mem. */
   hardenProcess(): void;
   /** PR_SET_PDEATHSIG SIGKILL: a host that hangs in a module's call does not outlive the agent. */

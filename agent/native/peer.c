@@ -1,12 +1,19 @@
 /* peerCredentials: who connected to a Unix socket, as the kernel recorded it at connect (unix(7), socket(7)).
- */
+ * peerIsAlive: whether that process still runs, by a descriptor that never comes to mean another process. */
 #define _GNU_SOURCE /* struct ucred */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "exports.h"
+
+/* Linux 6.5; Debian 12's headers do not have it. */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 /* NGROUPS_MAX; more is not a list of groups. */
 enum { GROUPS_MAX = 65536 };
@@ -78,4 +85,37 @@ napi_value ka_peer_credentials(napi_env env, napi_callback_info info) {
 out:
     free(groups);
     return result;
+}
+
+/* @return 0 or an errno: ENOPROTOOPT on kernels before 6.5 */
+static int liveness_read(int fd, bool *alive) {
+    int pidfd = -1;
+    socklen_t len = sizeof pidfd;
+    *alive = false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) != 0) {
+        /* What the kernels say of a process that was reaped: before 6.16, and as a pidfd(2) error. */
+        return errno == ESRCH || errno == EINVAL || errno == ENODATA ? 0 : errno;
+    }
+    /* Readable once the process has ended, reaped or not (pidfd_open(2)). */
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    int ready = poll(&ended, 1, 0);
+    int error = ready < 0 ? errno : 0;
+    close(pidfd);
+    *alive = ready == 0;
+    return error;
+}
+
+napi_value ka_peer_is_alive(napi_env env, napi_callback_info info) {
+    napi_value argument;
+    napi_value result;
+    int32_t fd;
+    bool alive;
+
+    if (!ka_arguments_get(env, info, 1, &argument) ||
+        !ka_argument_integer(env, argument, "fd", 0, INT32_MAX, &fd))
+        return NULL;
+    int error = liveness_read(fd, &alive);
+    if (error == ENOPROTOOPT) return napi_get_null(env, &result) == napi_ok ? result : NULL;
+    if (error != 0) return ka_throw_errno(env, error, "peer pidfd");
+    return napi_get_boolean(env, alive, &result) == napi_ok ? result : NULL;
 }

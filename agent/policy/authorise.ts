@@ -1,18 +1,11 @@
 /**
- * The one place that decides. Pure: (peer, key, operation, mechanism, rules) -> decision; default deny.
+ * The one place that decides. Pure: (peer, key, operation, mechanism, message, rules) -> decision; default deny.
  * A rule matches when each of its fields matches; the first that matches allows.
  */
-import { matchesPkcs11Uri, type Mechanism, type Operation, type Pkcs11Attributes } from '@keyagent/protocol';
+import { matchesPkcs11Uri, type Pkcs11Attributes } from '@keyagent/protocol';
+import { mismatch, mismatchOfAnyMessage, mismatchOfPeer, type Use } from './match.js';
 import type { Peer } from './peer.js';
 import type { Rule } from './rule.js';
-
-/** The kernel's default for /proc/sys/kernel/overflowuid. */
-const overflowUid = 65534;
-
-export interface Use {
-  readonly operation: Operation;
-  readonly mechanism: Mechanism;
-}
 
 /** The rule that allows this use, or undefined: denied. No right is implied, for root either. */
 export function authorise(
@@ -21,28 +14,31 @@ export function authorise(
   use: Use,
   rules: readonly Rule[],
 ): Rule | undefined {
-  return rules.find((rule) => namesPeer(rule, peer) && namesUse(rule, use) && matchesPkcs11Uri(rule.keys, key));
+  return rules.find((rule) => mismatch(rule, peer, key, use) === undefined);
+}
+
+/** Whether some rule allows the mechanism, for the messages of its purpose at least. */
+export function mayUse(
+  peer: Peer,
+  key: Pkcs11Attributes,
+  use: Omit<Use, 'message'>,
+  rules: readonly Rule[],
+): boolean {
+  return rules.some((rule) => mismatchOfAnyMessage(rule, peer, key, use) === undefined);
 }
 
 /** Public data of a key: for uid 0, so that a server started by root loads its key, and for whom a rule names. */
 export function mayKnow(peer: Peer, key: Pkcs11Attributes, rules: readonly Rule[]): boolean {
-  return peer.uid === 0 || rules.some((rule) => namesPeer(rule, peer) && matchesPkcs11Uri(rule.keys, key));
+  if (peer.uid === 0) return true;
+  return rules.some((rule) => matchesPkcs11Uri(rule.keys, key) && mismatchOfPeer(rule, peer) === undefined);
 }
 
 /** True for a peer that no rule names for any key, and that is not root: it learns nothing. */
 export function isStranger(peer: Peer, rules: readonly Rule[]): boolean {
-  return peer.uid !== 0 && !rules.some((rule) => namesPeer(rule, peer));
+  return peer.uid !== 0 && rules.every((rule) => mismatchOfPeer(rule, peer) !== undefined);
 }
 
-function namesPeer(rule: Rule, peer: Peer): boolean {
-  // Whoever the agent's user namespace cannot name arrives as the overflow uid: it is nobody in particular.
-  if (peer.uid === overflowUid) return false;
-  if (rule.uids === undefined && rule.gids === undefined) return false;
-  if (rule.uids !== undefined && !rule.uids.includes(peer.uid)) return false;
-  return rule.gids === undefined || rule.gids.some((gid) => gid === peer.gid || peer.groups.includes(gid));
-}
-
-function namesUse(rule: Rule, use: Use): boolean {
-  if (rule.operations !== undefined && !rule.operations.includes(use.operation)) return false;
-  return rule.mechanisms === undefined || rule.mechanisms.includes(use.mechanism);
+/** Whether a decision may need to know what runs behind a connection. */
+export function asksForPrograms(rules: readonly Rule[]): boolean {
+  return rules.some(({ units, exes }) => units !== undefined || exes !== undefined);
 }

@@ -4,6 +4,41 @@ export interface Peer {
   readonly gid: number;
   /** Supplementary groups. */
   readonly groups: readonly number[];
-  /** Who connected; may have ended since. For the audit log only. */
+  /** Who connected; may have ended since. For the audit log only: rules ask `program`. */
   readonly pid: number;
+  /** The uid is the kernel's overflow uid: somebody whom the agent's user namespace cannot name. No rule is for them. */
+  readonly unmapped?: boolean;
+  /**
+   * What runs in the process that connected, read anew at each call; costs system calls, so rules ask it last. Absent:
+   * it cannot be known, and no rule with units or exe matches.
+   */
+  readonly program?: () => Program;
+  /** For the audit log, as last looked at: the executable as the kernel prints it, the unit, and whether both are sure. */
+  readonly exe?: string | undefined;
+  readonly unit?: string | undefined;
+  /** true, or why not. */
+  readonly sure?: true | string;
+}
+
+export interface Program {
+  /** Path of the executable, and the file of that path is what runs; otherwise undefined. */
+  readonly exe: string | undefined;
+  /** Service of the system manager that the process belongs to. */
+  readonly unit: string | undefined;
+  /** Path of the executable as the kernel prints it, "(deleted)" included: to be told, not to be trusted. */
+  readonly shownExe: string | undefined;
+  /** Why `exe` and `unit` are both undefined, when the process could not be trusted or looked at. */
+  readonly doubt: string | undefined;
+}
+
+/** A peer as somebody describes it, to ask what it would be allowed. */
+export function imaginedPeer(description: {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly unit?: string;
+  readonly exe?: string;
+}): Peer {
+  const { uid, gid, groups, unit, exe } = description;
+  return { uid, gid, groups, pid: 0, program: () => ({ exe, unit, shownExe: exe, doubt: undefined }) };
 }

@@ -1,12 +1,14 @@
 /** What every handler gets: who asks, what there is, and what is allowed. */
 import type { AuditLog } from '../audit/audit-log.js';
 import type { Peer } from '../policy/peer.js';
+import type { RateLimits } from '../policy/rate.js';
 import type { Rule } from '../policy/rule.js';
 import type { Tokens } from '../token/tokens.js';
 
 export interface Context {
   readonly tokens: Tokens;
   readonly rules: readonly Rule[];
+  readonly rates: RateLimits;
   readonly audit: AuditLog;
   readonly requestTimeoutMs: number;
   /** keyagent and its version. */

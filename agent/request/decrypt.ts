@@ -16,7 +16,7 @@ export async function decrypt(
     params,
     asker,
     context,
-    async ({ token, key }, _rule, { mechanism, hash }, signal) => {
+    async ({ token, key }, _rule, { mechanism, hash }, run) => {
       return token.perform(
         'decrypt',
         key,
@@ -26,7 +26,7 @@ export async function decrypt(
           ...(hash === undefined ? {} : { hash }),
           ...tlsVersions(params),
         },
-        { signal, repeated: params.repeat ?? false },
+        { ...run, repeated: params.repeat ?? false },
       );
     },
   );

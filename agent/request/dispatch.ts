@@ -26,6 +26,7 @@ export function dispatch(request: Request, asker: Asker, context: Context): Prom
     case 'stop':
     case 'sources':
     case 'sessions':
+    case 'check-access':
       // The codec lets through only methods of this face, and the connection answers hello itself.
       throw new AgentError('UNSUPPORTED', `${request.method} is not a client request`);
   }

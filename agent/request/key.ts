@@ -1,6 +1,6 @@
 /** key: the public data of one key, for whoever some rule names and for root. Works while the token is locked. */
 import { AgentError, mechanisms, type Mechanism, type Params, type Result } from '@keyagent/protocol';
-import { authorise } from '../policy/authorise.js';
+import { mayUse } from '../policy/authorise.js';
 import type { Asker, Context } from './context.js';
 import { findKey } from './use-key.js';
 
@@ -15,7 +15,7 @@ export function key(params: Params<'key'>, asker: Asker, context: Context): Prom
   const can = [...found.mechanisms, ...found.completed];
   const allowed = (mechanism: Mechanism): boolean => {
     const operation = mechanism === 'rsa-oaep' || mechanism === 'rsa-pkcs1-tls' ? 'decrypt' : 'sign';
-    return authorise(asker.peer, found.attributes, { operation, mechanism }, context.rules) !== undefined;
+    return mayUse(asker.peer, found.attributes, { operation, mechanism }, context.rules);
   };
   return Promise.resolve({
     uri: found.uri,

@@ -6,7 +6,7 @@ import { derSignature } from './ecdsa-der.js';
 import { useKey } from './use-key.js';
 
 export async function sign(params: Params<'sign'>, asker: Asker, context: Context): Promise<Result<'sign'>> {
-  return useKey('sign', params, asker, context, async ({ token, key }, rule, algorithm, signal) => {
+  return useKey('sign', params, asker, context, async ({ token, key }, rule, algorithm, run) => {
     const { mechanism, hash } = algorithm;
     if (params.format !== undefined && mechanism !== 'ecdsa') {
       throw new AgentError('INVALID', 'format is for ecdsa only');
@@ -22,7 +22,7 @@ export async function sign(params: Params<'sign'>, asker: Asker, context: Contex
           ? { saltLength: rule.pssSaltLength }
           : {}),
       },
-      { signal, repeated: params.repeat ?? false },
+      { ...run, repeated: params.repeat ?? false },
     );
     const der = mechanism === 'ecdsa' && params.format !== 'p1363';
     return { signature: der ? derSignature(signature) : signature };

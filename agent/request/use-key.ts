@@ -9,28 +9,41 @@ import {
   type AlgorithmName,
   type Operation,
 } from '@keyagent/protocol';
+import { auditUri, type AuditRecord, type AuditUri } from '../audit/record.js';
 import { authorise, isStranger, mayKnow } from '../policy/authorise.js';
+import type { Use } from '../policy/match.js';
+import { refusal, refusalOfUse } from '../policy/refusal.js';
 import type { Rule } from '../policy/rule.js';
 import { TokenFault } from '../token/host-process.js';
 import { requireUsable, type ServedKey } from '../token/served-key.js';
 import type { Found } from '../token/tokens.js';
 import type { Asker, Context } from './context.js';
 import { withDeadline } from './deadline.js';
+import { Timing } from './timing.js';
+
+/** What a handler passes on to the token. */
+export interface Run {
+  /** Who waits in turn with others. */
+  readonly uid: number;
+  readonly signal: AbortSignal;
+  /** To be called when the token gets the operation. */
+  readonly sent: () => void;
+}
 
 export interface KeyUse {
   readonly uri: string;
   readonly alg: AlgorithmName;
   readonly deadline_ms?: number;
+  /** To be signed; absent where only a digest is known. */
+  readonly message?: Uint8Array;
 }
 
 /** Finds the key of a URI for an asker; a stranger learns nothing, not even which keys there are. */
 export function findKey(uri: string, asker: Asker, context: Context): Found {
   const { peer } = asker;
-  if (isStranger(peer, context.rules)) throw denied(asker, 'any key');
+  if (isStranger(peer, context.rules)) throw refusal(peer, 'use any key');
   const visible = (key: ServedKey): boolean => mayKnow(peer, key.attributes, context.rules);
-  const found = context.tokens.find(uri, visible);
-  if (!visible(found.key)) throw denied(asker, uri);
-  return found;
+  return context.tokens.find(uri, visible);
 }
 
 /** Decides, runs `perform` within the deadline, and records the outcome before it is returned or thrown. */
@@ -39,54 +52,62 @@ export async function useKey<T>(
   params: KeyUse,
   asker: Asker,
   context: Context,
-  perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, signal: AbortSignal) => Promise<T>,
+  perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, run: Run) => Promise<T>,
 ): Promise<T> {
-  const record = { event: operation, peer: asker.peer, alg: params.alg };
-  let key = params.uri;
+  const { audit } = context;
+  const { peer } = asker;
+  const algorithm: AlgorithmEntry = algorithms[params.alg];
+  const timing = new Timing();
+  const record = { event: operation, peer, alg: params.alg, mechanism: algorithm.mechanism };
+  let key: AuditUri | undefined;
   let rule: Rule | undefined;
   let result: T;
   try {
-    const algorithm: AlgorithmEntry = algorithms[params.alg];
     if (algorithm.operation !== operation) {
       throw new AgentError('MECHANISM', `${params.alg} is for ${algorithm.operation}, not for ${operation}`);
     }
     const found = findKey(params.uri, asker, context);
-    key = found.key.uri;
-    rule = authorise(asker.peer, found.key.attributes, algorithm, context.rules);
-    if (rule === undefined) throw denied(asker, `${operation} with ${algorithm.mechanism} and ${key}`);
+    key = found.key.uri as AuditUri;
+    rule = decide(found.key, { ...algorithm, message: params.message }, asker, context);
+    takeRate(rule, asker, context);
     requireUsable(found.key, algorithm.mechanism);
+    audit.requireWritable();
     const allowing = rule;
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
     result = await withDeadline(timeoutMs, asker.signal, (signal) =>
-      perform(found, allowing, algorithm, signal),
+      perform(found, allowing, algorithm, { uid: peer.uid, signal, sent: timing.sent }),
     );
   } catch (error) {
-    context.audit.record({
-      ...record,
-      key: auditableUri(key),
-      ...outcomeOf(error),
-      ...(rule && { rule: rule.name }),
-    });
+    // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.
+    key ??= auditUri(params.uri);
+    await audit.note({ ...record, key, rule: rule?.name, ...outcomeOf(error), ...timing.durations() });
     throw error;
   }
-  context.audit.record({ ...record, key, outcome: 'ok', rule: rule.name });
+  await audit.record({ ...record, key, rule: rule.name, outcome: 'ok', ...timing.durations() });
   return result;
 }
 
-function denied(asker: Asker, what: string): AgentError {
-  return new AgentError(
-    'DENIED',
-    `no rule allows uid ${String(asker.peer.uid)} ${what}; add a [[rule]] to the configuration`,
-  );
+/** The rule that allows it. */
+function decide(key: ServedKey, use: Use, { peer }: Asker, { rules }: Context): Rule {
+  const rule = authorise(peer, key.attributes, use, rules);
+  if (rule !== undefined) return rule;
+  const what = `${use.operation} with ${use.mechanism} and ${key.uri}`;
+  throw refusalOfUse(peer, key.attributes, use, rules, what);
 }
 
-function outcomeOf(error: unknown): { outcome: AgentError['code']; cause?: string } {
+/** An exhausted rate ends the matter: no later rule takes over. */
+function takeRate(rule: Rule, { peer }: Asker, { rates }: Context): void {
+  const retryAfterMs = rates.take(rule, peer.uid, performance.now());
+  if (retryAfterMs === 0) return;
+  const message = `uid ${peer.uid} used up the rate of rule "${rule.name}"; try again in ${retryAfterMs} ms`;
+  throw new AgentError('BUSY', message, { retryAfterMs });
+}
+
+function outcomeOf(error: unknown): Pick<AuditRecord, 'outcome' | 'cause'> {
   if (!(error instanceof AgentError)) return { outcome: 'INTERNAL' };
-  const cause = error instanceof TokenFault ? error.ckr : undefined;
-  return { outcome: error.code, ...(cause === undefined ? {} : { cause }) };
+  return { outcome: error.code, cause: error instanceof TokenFault ? ckrName(error.ckr) : undefined };
 }
 
-/** A selector that was refused may hold a PIN in its query: only the path is recorded. */
-function auditableUri(uri: string): string {
-  return uri.split('?', 1)[0] ?? '';
+function ckrName(text: string | undefined): AuditRecord['cause'] {
+  return text?.startsWith('CKR_') === true ? `CKR_${text.slice(4)}` : undefined;
 }

@@ -1,8 +1,14 @@
-/** Asks the kernel who opened a connection. Fixed at connect: a child that dropped privileges must connect anew. */
+/**
+ * Asks the kernel who opened a connection. uid, gid and groups are fixed at connect: a child that dropped privileges
+ * must connect anew. The program behind it may change or end while the connection lives on, so it is looked at again
+ * for each decision that needs it.
+ */
 import type { Socket } from 'node:net';
 import { AgentError } from '@keyagent/protocol';
-import { native } from '../native/index.js';
-import type { Peer } from '../policy/peer.js';
+import { native, type PeerCredentials } from '../native/index.js';
+import type { Peer, Program } from '../policy/peer.js';
+import { fileIdentity, processFacts, type ProcessFacts } from './process.js';
+import { unitOf } from './unit.js';
 
 /** The descriptor of a socket; Node has no public way to it. */
 function descriptor(socket: Socket): number {
@@ -11,6 +17,103 @@ function descriptor(socket: Socket): number {
   return handle.fd;
 }
 
-export function identify(socket: Socket): Peer {
-  return native.peerCredentials(descriptor(socket));
+/** @param overflowUid  the uid that stands for everybody whom this user namespace has no uid for */
+export function identify(socket: Socket, overflowUid: number): Peer {
+  return new ConnectedPeer(socket, native.peerCredentials(descriptor(socket)), overflowUid);
+}
+
+class ConnectedPeer implements Peer {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly pid: number;
+  readonly unmapped: boolean;
+  readonly #socket: Socket;
+  /** With the pid it names the process that was there at accept. */
+  #startTime: string | undefined;
+  /** The executable at accept. */
+  #exeFile: string | undefined;
+  /** Once a process cannot be trusted it never can be again. */
+  #doubt: string | undefined;
+  #last: Program;
+  /** `last` is from the decision that is being made. */
+  #isFresh = false;
+
+  constructor(socket: Socket, who: PeerCredentials, overflowUid: number) {
+    this.uid = who.uid;
+    this.gid = who.gid;
+    this.groups = who.groups;
+    this.pid = who.pid;
+    this.unmapped = who.uid === overflowUid;
+    this.#socket = socket;
+    this.#last = this.#look();
+  }
+
+  get exe(): string | undefined {
+    return this.#last.shownExe;
+  }
+
+  get unit(): string | undefined {
+    return this.#last.unit;
+  }
+
+  get sure(): true | string {
+    return this.#last.doubt ?? true;
+  }
+
+  /** One look for all rules of one decision, which never waits for anything. */
+  program(): Program {
+    if (this.#isFresh) return this.#last;
+    this.#last = this.#look();
+    this.#isFresh = true;
+    queueMicrotask(() => {
+      this.#isFresh = false;
+    });
+    return this.#last;
+  }
+
+  #look(): Program {
+    if (this.#doubt !== undefined) return doubtful(this.#doubt);
+    const facts = processFacts(this.pid);
+    // Asked after the facts were read: it proves that they are the facts of the process that connected.
+    this.#doubt = this.#doubtAbout(facts);
+    if (this.#doubt !== undefined) return doubtful(this.#doubt, facts?.shownExe);
+    if (facts === undefined) return doubtful('this agent cannot see the process in /proc');
+    return {
+      exe: confirmed(facts),
+      unit: unitOf(facts.cgroup),
+      shownExe: facts.shownExe,
+      doubt: undefined,
+    };
+  }
+
+  #doubtAbout(facts: ProcessFacts | undefined): string | undefined {
+    if (native.peerIsAlive(descriptor(this.#socket)) === false) return 'the process that connected has ended';
+    if (facts === undefined) return undefined;
+    const { startTime, exeFile } = facts;
+    // All that there is on kernels that cannot say whether a peer is alive.
+    if (startTime !== (this.#startTime ??= startTime))
+      return 'another process has the pid of the one that connected';
+    if (exeFile !== (this.#exeFile ??= exeFile)) return 'the process has executed another program since';
+    return undefined;
+  }
+}
+
+/** The path, if the file of that path is what runs: not deleted or replaced since, nor of another mount namespace. */
+function confirmed({ shownExe, exeFile }: ProcessFacts): string | undefined {
+  if (shownExe === undefined || exeFile === undefined) return undefined;
+  return pathIdentity(shownExe) === exeFile ? shownExe : undefined;
+}
+
+function pathIdentity(path: string): string | undefined {
+  try {
+    return fileIdentity(path);
+  } catch {
+    // Whatever keeps this agent from looking at that path, it is not the path of a rule that it can confirm.
+    return undefined;
+  }
+}
+
+function doubtful(doubt: string, shownExe?: string): Program {
+  return { exe: undefined, unit: undefined, shownExe, doubt };
 }

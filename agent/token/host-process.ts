@@ -78,20 +78,29 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
       // A vendor's module may print to stdout: it goes to the log with everything else.
       stdio: ['ignore', process.stderr, 'inherit', 'pipe', 'pipe'],
     });
+    const [, , , channel, pins] = this.child.stdio;
+    if (this.child.pid === undefined || channel == null || pins == null) {
+      // The same is emitted once more, when nobody listens yet.
+      this.child.once('error', () => undefined);
+      throw new AgentError(
+        'TOKEN_ERROR',
+        'no token host can start: descriptors, processes or memory are exhausted',
+      );
+    }
     this.pid = this.child.pid;
-    this.channel = this.child.stdio[3] as Duplex;
-    this.pinFd = (this.child.stdio[4] as Socket & { _handle: { fd: number } })._handle.fd;
+    this.channel = channel as Duplex;
+    this.pinFd = (pins as Socket & { _handle: { fd: number } })._handle.fd;
+    this.child.once('error', (error) => {
+      this.ended(error.message);
+    });
     this.channel.on('data', (chunk: Buffer) => {
       this.receive(chunk);
     });
     this.channel.on('error', () => {
       this.kill();
     });
-    this.child.stdio[4]?.on('error', () => {
+    pins.on('error', () => {
       this.kill();
-    });
-    this.child.once('error', (error) => {
-      this.ended(error.message);
     });
     this.child.once('exit', (code, signal) => {
       this.ended(signal === null ? `exit status ${String(code)}` : `signal ${signal}`);

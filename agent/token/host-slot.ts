@@ -64,14 +64,23 @@ export class HostSlot {
     this.loggedIn = true;
   }
 
+  /** A process that does not log out is killed: either way the login is gone. */
   async logout(): Promise<void> {
     this.loggedIn = false;
     this.refs.clear();
-    if (this.alive) await this.running().call('logout', {});
+    const { host } = this;
+    if (host?.alive !== true) return;
+    try {
+      await host.call('logout', {});
+    } catch {
+      // Not whatever fills the slot by now: a successor has done nothing wrong.
+      host.kill();
+    }
   }
 
   async keys(): Promise<{ keys: HostKey[]; unusable: UnusableKey[] }> {
     const { keys, unusable, loggedIn } = await this.running().call('keys', {});
+    this.loggedIn &&= loggedIn;
     if (loggedIn) this.refs = new Map(keys.map((key) => [keyIdentity(key), key.ref]));
     return { keys, unusable };
   }

@@ -2,6 +2,7 @@
  * The keys of one token as the agent serves them. While locked: from the cache of the last unlock, or what the token's
  * public objects show. Once logged in: what the hosts verified against the private keys.
  */
+import { AgentError } from '@keyagent/protocol';
 import type { HostKey, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import type { HostSlot } from './host-slot.js';
@@ -27,12 +28,16 @@ export class KeyTable {
 
   /** From every host that is logged in, so that each knows its own refs; they all show the same token. */
   async readVerified(slots: readonly HostSlot[], info: TokenInfo): Promise<void> {
-    let keys: HostKey[] = [];
+    let keys: HostKey[] | undefined;
     for (const slot of slots.filter(({ loggedIn }) => loggedIn)) {
       const answer = await slot.keys();
+      // Locked while it was read: what a host shows then is not all there is.
+      if (!slot.loggedIn) continue;
+      if (keys === undefined) this.#warn(answer);
       keys = answer.keys;
-      if (slot === slots[0]) this.#warn(answer);
     }
+    if (keys === undefined)
+      throw new AgentError('LOCKED', `token ${this.token} was locked while its keys were read`);
     this.#serve(keys, info, true);
     try {
       this.cache.save(info.serial, keys);

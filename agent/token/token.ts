@@ -8,6 +8,7 @@ import type { TokenConfig } from '../config/config.js';
 import type { HostParams, HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
+import { FairQueue } from './fair-queue.js';
 import { HostLost } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
@@ -22,11 +23,23 @@ export interface TokenSettings {
   readonly holdMs: number;
 }
 
+export interface PerformOptions {
+  /** Who waits in turn with others. */
+  readonly uid: number;
+  readonly signal: AbortSignal;
+  /** The client already repeated it once, so nobody repeats it again. */
+  readonly repeated: boolean;
+  /** Called when a host gets the operation; a second time if it runs again. */
+  readonly sent: () => void;
+}
+
 /** What sign and decrypt take besides the key. */
 export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'ref'>;
 
-/** Requests of one token, held ones included. */
-const runningMax = 4096;
+/** Requests of one token that wait for their turn. */
+const waitingMax = 4096;
+/** Requests at the hosts for each session: one in work and one behind it. The rest waits here, in fair order. */
+const perSession = 2;
 const retryMs = { first: 1000, last: 30_000 };
 
 export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
@@ -34,11 +47,11 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
   /** C_Login calls that succeeded since the agent started. */
   logins = 0;
   private readonly availability: Availability;
+  private readonly queue: FairQueue;
   private readonly table: KeyTable;
   private readonly slots: readonly HostSlot[];
   private retryMs = retryMs.first;
   private retry: NodeJS.Timeout | undefined;
-  private running = 0;
   private stopped = false;
   /** Requests that were in flight when a host crashed run again one at a time. */
   private suspects: Promise<unknown> = Promise.resolve();
@@ -51,6 +64,12 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
   ) {
     super();
     this.availability = new Availability(config.name, settings.holdMs);
+    this.queue = new FairQueue({
+      places: perSession * config.sessions * config.hosts,
+      waiting: waitingMax,
+      busy: `token ${config.name} has too many requests waiting; try again`,
+      retryAfterMs: 100,
+    });
     this.table = new KeyTable(config.name, cache, log);
     const callbacks = {
       exit: (slot: HostSlot, how: string) => {
@@ -136,9 +155,7 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
 
   async lock(detail: string): Promise<void> {
     if (this.state === 'unlocked' || this.state === 'unlocking') this.setState('locked', detail);
-    // A host that does not log out is killed: either way the login is gone.
-    const results = await Promise.allSettled(this.slots.map((slot) => slot.logout()));
-    for (const [i, result] of results.entries()) if (result.status === 'rejected') this.slots[i]?.kill();
+    await Promise.all(this.slots.map((slot) => slot.logout()));
   }
 
   /** Reads the keys again, after objects in the token changed. */
@@ -153,26 +170,25 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
     for (const slot of this.slots) slot.kill();
   }
 
-  /** Runs one operation. `repeated`: the client already repeated it once, so nobody repeats it again. */
+  /** Runs one operation. */
   async perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    { signal, repeated }: { signal: AbortSignal; repeated: boolean },
+    { uid, signal, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
-    if (this.running >= runningMax) {
-      const message = `token ${this.name} has too many requests waiting; try again`;
-      throw new AgentError('BUSY', message, { retryAfterMs: 100 });
-    }
-    this.running++;
     try {
       if (this.state !== 'unlocked') await this.availability.unlocked(signal);
-      return await this.onSomeHost(operation, key, params);
+      return await this.queue.run(uid, signal, async () => {
+        // It may have waited long for its turn.
+        signal.throwIfAborted();
+        if (this.state !== 'unlocked') await this.availability.unlocked(signal);
+        sent();
+        return this.onSomeHost(operation, key, params);
+      });
     } catch (error) {
       if (repeated || !this.mayRepeat(error, key)) throw error;
-      return await this.runAlone(operation, key, params, signal);
-    } finally {
-      this.running--;
+      return await this.runAlone(operation, key, params, { signal, sent });
     }
   }
 
@@ -197,11 +213,12 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    signal: AbortSignal,
+    { signal, sent }: Pick<PerformOptions, 'signal' | 'sent'>,
   ): Promise<HostResult<O>> {
     const run = this.suspects.then(async () => {
       await this.availability.unlocked(signal);
       signal.throwIfAborted();
+      sent();
       return this.onSomeHost(operation, key, params);
     });
     this.suspects = run.catch(() => undefined);

@@ -36,20 +36,21 @@ export class Tokens {
   }
 
   /**
-   * The one key that the URI selects. `visible` says which candidates may be told to the asker.
-   * Throws INVALID, AMBIGUOUS with the candidates, NOT_FOUND, or LOCKED while a token's keys are not all known.
+   * The one key that the URI selects among those that the asker may know. What it may not know changes no answer.
+   * Throws INVALID, AMBIGUOUS with the candidates, LOCKED while a token's keys are not all known, DENIED to whom some
+   * keys are hidden, else NOT_FOUND.
    */
   find(text: string, visible: (key: ServedKey) => boolean): Found {
     this.forgetIfChanged();
     const hit = this.remembered.get(text);
-    if (hit !== undefined) return hit;
+    if (hit !== undefined && visible(hit.key)) return hit;
     const uri = parsePkcs11Uri(text);
     refuseSelectorQuery(uri);
     const matching = [...this.keys()].filter(({ key }) => selects(uri, key));
-    const [found, ...more] = matching;
-    if (found === undefined) throw this.nothingMatches(uri);
-    if (more.length > 0) throw ambiguous(text, matching.map(({ key }) => key).filter(visible));
-    this.remember(text, found);
+    const [found, ...more] = matching.filter(({ key }) => visible(key));
+    if (found === undefined) throw this.nothingMatches(uri, visible);
+    if (more.length > 0) throw ambiguous(text, [found, ...more]);
+    if (matching.length === 1) this.remember(text, found);
     return found;
   }
 
@@ -64,10 +65,15 @@ export class Tokens {
     this.remembered.clear();
   }
 
-  private nothingMatches(uri: Pkcs11Uri): AgentError {
+  private nothingMatches(uri: Pkcs11Uri, visible: (key: ServedKey) => boolean): AgentError {
     const unknown = this.all.find(({ complete }) => !complete);
-    if (unknown === undefined)
-      return new AgentError('NOT_FOUND', `no key matches ${uri.text}; "keyagent keys" lists them`);
+    if (unknown === undefined) {
+      const allKnown = [...this.keys()].every(({ key }) => visible(key));
+      if (allKnown)
+        return new AgentError('NOT_FOUND', `no key matches ${uri.text}; "keyagent keys" lists them`);
+      const message = `no rule allows you a key that matches ${uri.text}; "keyagent keys" lists those that you may use`;
+      return new AgentError('DENIED', message);
+    }
     if (unknown.state === 'absent')
       return new AgentError('TOKEN_ABSENT', `token ${unknown.name} is not there: ${unknown.detail}`);
     return new AgentError(
@@ -81,8 +87,8 @@ export class Tokens {
   }
 }
 
-function ambiguous(text: string, candidates: readonly ServedKey[]): AgentError {
+function ambiguous(text: string, candidates: readonly Found[]): AgentError {
   return new AgentError('AMBIGUOUS', `${text} matches more than one key; name one of them`, {
-    candidates: candidates.map(({ uri }) => uri),
+    candidates: candidates.map(({ key }) => key.uri),
   });
 }

@@ -2,7 +2,7 @@
 import type { Peer } from '../policy/peer.js';
 import type { Token } from '../token/token.js';
 import type { Revocation } from './revocation.js';
-import type { SourceAnswer, SourceAnswers } from './source-answers.js';
+import type { SourceAnswers } from './source-answers.js';
 import type { AuditLog } from '../audit/audit-log.js';
 import type { OperatorUnlock, TokenUnlocker } from './token-unlocker.js';
 
@@ -19,8 +19,8 @@ export class Broker {
     private readonly audit: AuditLog,
   ) {}
 
-  answers(token: Token): readonly SourceAnswer[] {
-    return this.ward(token).answers.list();
+  answers(token: Token): SourceAnswers {
+    return this.ward(token).answers;
   }
 
   /** Resolves to true if the token was unlocked already. */
@@ -29,16 +29,21 @@ export class Broker {
   }
 
   /**
-   * Ends the logins and disables the automatic sources until an operator unlocks. Every login is ended before a failure
-   * to remember it is told.
+   * Ends the logins and disables the automatic sources until an operator unlocks. Remembered first, so that no crash
+   * and no token that hangs comes in between; if it cannot be, the logins end all the same before that is told.
    */
   async lock(tokens: readonly Token[], peer: Peer): Promise<void> {
-    await Promise.all(tokens.map((token) => this.ward(token).unlocker.lock('an operator locked it')));
-    this.revocation.add(tokens.map(({ name }) => name));
-    for (const { name } of tokens) this.audit.record({ event: 'lock', peer, token: name, outcome: 'ok' });
+    try {
+      this.revocation.add(tokens.map(({ name }) => name));
+    } finally {
+      await Promise.all(tokens.map((token) => this.ward(token).unlocker.lock('an operator locked it')));
+    }
+    await Promise.all(
+      tokens.map(({ name }) => this.audit.note({ event: 'lock', peer, token: name, outcome: 'ok' })),
+    );
   }
 
-  /** Wipes what is kept; the tokens themselves are stopped by their owner. */
+  /** Ends every login that is under way and wipes what is kept; the tokens themselves are stopped by their owner. */
   stop(): void {
     for (const { unlocker } of this.wards.values()) unlocker.stop();
   }

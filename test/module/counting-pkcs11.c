@@ -28,18 +28,24 @@ static CK_FUNCTION_LIST wrapped;
 /* Of C_OpenSession: these tests use one token at a time. */
 static _Atomic CK_SLOT_ID last_slot;
 
-static void count_write(const char *function, CK_RV rv) {
+static void line_write(const char *function, const char *what) {
     char line[96];
     const char *path = getenv("KEYAGENT_TEST_COUNT_FILE");
     if (path == NULL) return;
     const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    const int len = snprintf(line, sizeof line, "%ld %s 0x%lx\n", (long)getpid(), function, rv);
+    const int len = snprintf(line, sizeof line, "%ld %s %s\n", (long)getpid(), function, what);
     /* A lost line would let a test pass that must not. */
     if (fd < 0 || write(fd, line, (size_t)len) != len) {
         perror("counting-pkcs11: count file");
         abort();
     }
     close(fd);
+}
+
+static void count_write(const char *function, CK_RV rv) {
+    char text[24];
+    snprintf(text, sizeof text, "0x%lx", rv);
+    line_write(function, text);
 }
 
 static void sleep_ms(unsigned long milliseconds) {
@@ -50,7 +56,10 @@ static void sleep_ms(unsigned long milliseconds) {
 
 static struct fault fault_begin_mechanism(const char *function, CK_ULONG mechanism) {
     const struct fault fault = fault_next(function, mechanism);
-    if (fault.sleep_ms > 0) sleep_ms(fault.sleep_ms);
+    if (fault.sleep_ms > 0) {
+        line_write(function, "sleeps");
+        sleep_ms(fault.sleep_ms);
+    }
     if (fault.close_all) real->C_CloseAllSessions(last_slot);
     if (fault.abort) {
         count_write(function, CKR_GENERAL_ERROR);
@@ -83,6 +92,9 @@ WRAP(C_CloseAllSessions, (CK_SLOT_ID slot), (slot))
 WRAP(C_Logout, (CK_SESSION_HANDLE session), (session))
 WRAP(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG count),
      (session, attributes, count))
+WRAP(C_FindObjects, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count),
+     (session, objects, max, count))
+
 static CK_RV wrapped_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, void *notify,
                                    CK_SESSION_HANDLE *session) {
     const struct fault fault = fault_begin("C_OpenSession");
@@ -182,6 +194,7 @@ static void wrap(void) {
     wrapped.C_Login = wrapped_C_Login;
     wrapped.C_Logout = wrapped_C_Logout;
     wrapped.C_FindObjectsInit = wrapped_C_FindObjectsInit;
+    wrapped.C_FindObjects = wrapped_C_FindObjects;
     wrapped.C_SignInit = wrapped_C_SignInit;
     wrapped.C_Sign = wrapped_C_Sign;
     wrapped.C_DecryptInit = wrapped_C_DecryptInit;

@@ -34,12 +34,13 @@ export interface ApacheSpec {
 
 export const page = 'served by Apache\n';
 
+/** Idle children are never ended, so that only a restart changes them. */
 const workers: Record<Mpm, string> = {
   event:
-    'StartServers 2\nServerLimit 4\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 16\nMaxSpareThreads 48',
+    'StartServers 2\nServerLimit 4\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 16\nMaxSpareThreads 64',
   worker:
-    'StartServers 2\nServerLimit 4\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 16\nMaxSpareThreads 48',
-  prefork: 'StartServers 4\nMinSpareServers 4\nMaxSpareServers 8\nMaxRequestWorkers 16',
+    'StartServers 2\nServerLimit 4\nThreadsPerChild 16\nMaxRequestWorkers 64\nMinSpareThreads 16\nMaxSpareThreads 64',
+  prefork: 'StartServers 4\nMinSpareServers 4\nMaxSpareServers 16\nMaxRequestWorkers 16',
 };
 
 export class Apache {
@@ -104,6 +105,13 @@ export class Apache {
       this.mustRun();
       return this.#starts() > before;
     });
+  }
+
+  /** As graceful, and waits until the old children are gone. */
+  async replaceChildren(): Promise<void> {
+    const old = new Set(this.children());
+    await this.graceful();
+    await waitFor('the old children have finished', () => !this.children().some((child) => old.has(child)));
   }
 
   stop(): Promise<void> {

@@ -1,5 +1,5 @@
-/** The PKCS#11 module of test/module, which counts what is called in it and hands it on to SoftHSM. */
-import { readFileSync } from 'node:fs';
+/** The PKCS#11 module of test/module, which counts what is called in it, spoils it on request, and hands it on to SoftHSM. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from './paths.js';
 import type { SoftHsm } from './softhsm.js';
@@ -8,20 +8,41 @@ export class CountingModule {
   /** For AgentSpec.tokenSettings. */
   readonly tokenSettings: { module: string; env: Record<string, string> };
   readonly #countFile: string;
+  readonly #faultFile: string;
 
   constructor(folder: string, hsm: SoftHsm) {
     this.#countFile = path.join(folder, 'pkcs11-calls');
+    this.#faultFile = path.join(folder, 'pkcs11-faults');
     this.tokenSettings = {
       module: path.join(root, 'build/test/counting-pkcs11.so'),
-      env: { ...hsm.env, KEYAGENT_TEST_COUNT_FILE: this.#countFile },
+      env: {
+        ...hsm.env,
+        KEYAGENT_TEST_COUNT_FILE: this.#countFile,
+        KEYAGENT_TEST_FAULT_FILE: this.#faultFile,
+      },
     };
   }
 
-  /** How often each function was called, by all processes together. */
+  /** How often each function was called and returned, by all processes together. */
   calls(): Map<string, number> {
+    return this.#lines('0x\\w+');
+  }
+
+  /** How often a call of each function fell asleep (`sleep_ms`), whether or not it woke up. */
+  sleeps(): Map<string, number> {
+    return this.#lines('sleeps');
+  }
+
+  /** From the next call on, in words of test/module/faults.h; no rules: everything works. */
+  setFaults(...rules: string[]): void {
+    writeFileSync(this.#faultFile, rules.map((rule) => `${rule}\n`).join(''));
+  }
+
+  /** PID FUNCTION WHAT */
+  #lines(what: string): Map<string, number> {
     const counts = new Map<string, number>();
-    // PID FUNCTION RV
-    for (const [, name] of readFileSync(this.#countFile, 'utf8').matchAll(/^\d+ (\w+) 0x\w+$/gm)) {
+    const line = new RegExp(`^\\d+ (\\w+) ${what}$`, 'gm');
+    for (const [, name] of readFileSync(this.#countFile, 'utf8').matchAll(line)) {
       if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
     }
     return counts;

@@ -35,7 +35,7 @@ export function addKeyring(program: Command, session: Session): void {
       if (!(await source.delete())) {
         throw new AgentError(
           'NOT_FOUND',
-          `the keyring shows no item ${source.item.service}/${source.item.account}: it is missing or its collection is locked`,
+          `the keyring holds no item ${source.item.service}/${source.item.account}`,
         );
       }
       await session.print({ deleted: source.item }, `the PIN of ${token} is no longer in the keyring\n`);

@@ -1,4 +1,7 @@
-/** `keyagent status`: the agent and its tokens. Exit 0 also when they are locked; 69 when no agent answers. */
+/**
+ * `keyagent status`: the agent, its tokens and, on the control socket, what each PIN source said last. Exit 0 also when
+ * tokens are locked; 69 when no agent answers.
+ */
 import type { Result } from '@keyagent/protocol';
 import type { Command } from 'commander';
 import { visible } from '../../visible.js';
@@ -6,23 +9,29 @@ import type { Session } from '../session.js';
 import { textTable } from '../text-table.js';
 
 type Status = Result<'status'>;
+/** Without sources on the client socket. */
+type Report = Status & Partial<Result<'sources'>>;
 
 export function addStatus(program: Command, session: Session): void {
   program
     .command('status')
     .description('show the agent and the state of its tokens')
     .action(async () => {
-      const status = await session.controlOrClient((agent) =>
-        agent.call('status', {}, { timeoutMs: 10_000 }),
-      );
-      await session.print(status, statusText(status));
+      const report = await session.controlOrClient<Report>(async (agent, face) => {
+        const status = await agent.call('status', {}, { timeoutMs });
+        if (face === 'client') return status;
+        return { ...status, ...(await agent.call('sources', {}, { timeoutMs })) };
+      });
+      await session.print(report, statusText(report));
     });
 }
 
-function statusText({ agent, pid, uptime, revoked, tokens }: Status): string {
+const timeoutMs = 10_000;
+
+function statusText({ agent, pid, uptime, revoked, tokens, sources }: Report): string {
   const first = `${visible(agent)}, pid ${pid}, up ${uptimeText(uptime)}\n`;
   const note = revoked ? 'revoked: no PIN source is asked until "keyagent unlock"\n' : '';
-  return first + note + textTable(header, tokens.map(row));
+  return first + note + textTable(header, tokens.map(row)) + (sources ? sourcesText(sources) : '');
 }
 
 const header = ['TOKEN', 'STATE', 'KEYS', 'LABEL', 'SERIAL', 'FLAGS', 'DETAIL'];
@@ -30,6 +39,16 @@ const header = ['TOKEN', 'STATE', 'KEYS', 'LABEL', 'SERIAL', 'FLAGS', 'DETAIL'];
 function row({ name, state, keys, label, serial, flags, detail }: Status['tokens'][number]): string[] {
   const shown = (text = ''): string => (text === '' ? '-' : text);
   return [name, state, shown(keys?.toString()), shown(label), shown(serial), shown(flags), shown(detail)];
+}
+
+/** A token whose prompt waits is there for any operator to unlock. */
+function sourcesText(sources: Result<'sources'>['sources']): string {
+  const rows = sources.map(({ token, source, at, result }) => [token, source, timeText(at), result]);
+  return `\n${textTable(['TOKEN', 'SOURCE', 'WHEN', 'ANSWER'], rows)}`;
+}
+
+function timeText(seconds: number | undefined): string {
+  return seconds === undefined ? '-' : new Date(seconds * 1000).toISOString().replace('.000', '');
 }
 
 function uptimeText(seconds: number): string {

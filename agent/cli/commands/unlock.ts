@@ -1,6 +1,7 @@
 /**
- * `keyagent unlock [TOKEN]`: asks which tokens there are, gets a PIN (terminal, --stdin, the operator's keyring) or
- * tells the agent to ask one of its sources, and sends it once. A wrong PIN is never tried again.
+ * `keyagent unlock [TOKEN]`: asks which tokens there are, gets a PIN (terminal, --stdin, systemd-ask-password, the
+ * operator's keyring) or tells the agent to ask one of its sources, and sends it once. A wrong PIN is never tried again;
+ * a question is withdrawn when somebody else unlocks the token.
  */
 import {
   AgentError,
@@ -12,17 +13,18 @@ import {
 } from '@keyagent/protocol';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { durationForm, parseDuration } from '../../config/duration.js';
-import { visible } from '../../visible.js';
+import { askPassword } from '../ask-password.js';
 import { CommandError } from '../exit-codes.js';
 import { keyringOf } from '../keyring-of.js';
+import { needsPin, question, refusePrompt, type TokenStatus } from '../operator-prompt.js';
 import { promptPin, readPinLine } from '../pin-input.js';
 import { unlockTimeoutMs, type Session } from '../session.js';
-
-type TokenStatus = Result<'status'>['tokens'][number];
+import { TokenWatch } from '../token-watch.js';
 
 interface UnlockOptions {
   source?: SourceName;
   stdin?: true;
+  askPassword?: true;
   for?: number;
   force?: true;
 }
@@ -36,17 +38,25 @@ export function addUnlock(program: Command, session: Session): void {
     .addOption(
       new Option('--stdin', 'read the PIN from the first line of standard input').conflicts('source'),
     )
+    .addOption(
+      new Option('--ask-password', 'ask through systemd-ask-password; wait for the token').conflicts([
+        'source',
+        'stdin',
+      ]),
+    )
     .addOption(new Option('--for <duration>', 'lock again after this time, such as 8h').argParser(durationMs))
     .option('--force', 'even if one wrong PIN more locks the token')
     .action(async (name: string | undefined, options: UnlockOptions) => {
-      const results = await session.control(async (agent) => {
-        const { tokens } = await agent.call('status', {}, { timeoutMs: 10_000 });
-        const unlocked: Result<'unlock'>[] = [];
-        for (const token of chosenTokens(tokens, name, options)) {
-          unlocked.push(await unlock(agent, token, options, session));
-        }
-        return unlocked;
-      });
+      const results = await session.control(
+        async (agent) => {
+          const watch = new TokenWatch(agent);
+          const tokens = chosenTokens(await tokensOf(agent), name, options);
+          const unlocked: Result<'unlock'>[] = [];
+          for (const token of tokens) unlocked.push(await unlock({ agent, watch, token, options, session }));
+          return unlocked;
+        },
+        { notify: true },
+      );
       await session.print({ tokens: results }, results.map(resultLine).join(''));
     });
 }
@@ -75,18 +85,31 @@ function chosenTokens(
   throw new CommandError('USAGE', `which token? name one of: ${names}`);
 }
 
-async function unlock(
-  agent: Caller,
-  token: TokenStatus,
-  options: UnlockOptions,
-  session: Session,
-): Promise<Result<'unlock'>> {
+async function tokensOf(agent: Caller): Promise<readonly TokenStatus[]> {
+  return (await agent.call('status', {}, { timeoutMs: 10_000 })).tokens;
+}
+
+interface Unlocking {
+  agent: Caller;
+  watch: TokenWatch;
+  token: TokenStatus;
+  options: UnlockOptions;
+  session: Session;
+}
+
+async function unlock(unlocking: Unlocking): Promise<Result<'unlock'>> {
+  const { agent, watch, token, options } = unlocking;
   const params: Params<'unlock'> = { token: token.name };
   if (options.for !== undefined) params.for_ms = options.for;
   if (options.force === true) params.force = true;
+  const unlocked = watch.unlocked(token.name);
   try {
-    await addPin(params, token, options, session);
+    await addPin(params, unlocking, unlocked);
     return await agent.call('unlock', params, { timeoutMs: unlockTimeoutMs });
+  } catch (error) {
+    // Somebody was quicker: that is as good.
+    if (error !== unlocked.reason || agent.closed) throw error;
+    return { token: token.name, state: 'unlocked', already: true };
   } finally {
     params.pin?.fill(0);
   }
@@ -94,10 +117,10 @@ async function unlock(
 
 async function addPin(
   params: Params<'unlock'>,
-  token: TokenStatus,
-  { source = 'prompt', stdin }: UnlockOptions,
-  session: Session,
+  { agent, watch, token, options, session }: Unlocking,
+  unlocked: AbortSignal,
 ): Promise<void> {
+  const { source = 'prompt', stdin, askPassword: throughSystemd, force = false } = options;
   // On a terminal --stdin would show the PIN: there it means the prompt.
   if (stdin === true && session.streams.stdin.isTTY !== true) {
     params.pin = await readPinLine(session.streams);
@@ -108,45 +131,29 @@ async function addPin(
     params.via = 'keyring';
   } else if (source !== 'prompt') {
     params.source = source;
-  } else if (needsPin(token)) {
-    refusePrompt(token, params.force ?? false);
-    params.pin = await promptPin(question(token), session.streams);
+  } else {
+    const found = throughSystemd === true ? await atRest(agent, watch, token) : token;
+    if (!needsPin(found)) return;
+    refusePrompt(found, force);
     params.via = 'prompt';
+    params.pin =
+      throughSystemd === true
+        ? await askPassword(question(found), `keyagent:${found.name}`, unlocked)
+        : await promptPin(question(found), session.streams, unlocked);
   }
 }
 
-/** Not if the agent has nothing to do, and not if the PIN is typed on the reader's own pad. */
-function needsPin({ state, flags = '' }: TokenStatus): boolean {
-  return state !== 'unlocked' && !flags.split(' ').includes('protected-authentication-path');
-}
-
-/** What the agent would refuse anyway is said before anybody types a PIN. */
-function refusePrompt({ name, state, flags = '', detail }: TokenStatus, force: boolean): void {
-  if (state === 'absent') {
-    throw new AgentError('TOKEN_ABSENT', `token ${name} is absent; ${detail ?? 'insert it and try again'}`);
+/** At boot the agent may still be looking for the token, or be logging in to it. */
+async function atRest(agent: Caller, watch: TokenWatch, { name }: TokenStatus): Promise<TokenStatus> {
+  for (;;) {
+    const change = watch.next(name);
+    // Told by the call below as well.
+    change.catch(() => undefined);
+    const token = (await tokensOf(agent)).find((each) => each.name === name);
+    if (token === undefined) throw new AgentError('NOT_FOUND', `there is no token "${name}" any more`);
+    if (token.state !== 'absent' && token.state !== 'unlocking') return token;
+    await change;
   }
-  const set = flags.split(' ');
-  if (set.includes('user-pin-locked')) {
-    throw new AgentError(
-      'PIN_BLOCKED',
-      `the PIN of ${name} is locked; its security officer must set a new one`,
-    );
-  }
-  if (set.includes('user-pin-final-try') && !force) {
-    throw new AgentError('PIN_BLOCKED', `one wrong PIN now locks ${name}; say --force if you are sure of it`);
-  }
-}
-
-function question({ name, label, serial, flags = '' }: TokenStatus): string {
-  const identity = [label && `label ${visible(label)}`, serial && `serial ${visible(serial)}`]
-    .filter(Boolean)
-    .join(', ');
-  const warning = flags.includes('user-pin-final-try')
-    ? ', last try before it locks'
-    : flags.includes('user-pin-count-low')
-      ? ', wrong PINs were given before'
-      : '';
-  return `PIN of token ${name}${identity && ` (${identity})`}${warning}:`;
 }
 
 function resultLine({ token, state, already }: Result<'unlock'>): string {

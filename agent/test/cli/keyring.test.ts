@@ -54,7 +54,7 @@ describe('keyagent and the keyring of its user', () => {
     assert.equal((await keyagent(agent, ['keyring', 'delete', 'web'])).status, 0);
     const again = await keyagent(agent, ['keyring', 'delete', 'web']);
     assert.equal(again.status, 65);
-    assert.match(again.stderr, /keyagent\/web: it is missing or its collection is locked/);
+    assert.match(again.stderr, /the keyring holds no item keyagent\/web/);
     const unlock = await keyagent(agent, ['unlock', '--source', 'keyring']);
     assert.equal(unlock.status, 75);
     assert.match(unlock.stderr, /store the PIN with "keyagent keyring set"/);

@@ -18,6 +18,11 @@ const web: TokenStatus = {
 };
 const backup: TokenStatus = { ...web, name: 'backup' };
 
+const sources: Result<'sources'>['sources'] = [
+  { token: 'web', source: 'credential', result: 'there is no credential', at: 1_795_489_264 },
+  { token: 'web', source: 'clevis', result: 'not asked' },
+];
+
 function status(...tokens: TokenStatus[]): () => Result<'status'> {
   return () => ({ agent: 'keyagent 0.1.0', pid: 42, uptime: 7384, revoked: true, tokens });
 }
@@ -32,7 +37,7 @@ describe('keyagent for operators', () => {
   after(() => agent.stop());
   beforeEach(() => {
     agent.asked.length = 0;
-    agent.answers = { status: status(web), unlock: unlocked };
+    agent.answers = { status: status(web), sources: () => ({ sources: [...sources] }), unlock: unlocked };
   });
 
   describe('status', () => {
@@ -44,21 +49,25 @@ describe('keyagent for operators', () => {
         'keyagent 0.1.0, pid 42, up 2 h 3 min\n' +
           'revoked: no PIN source is asked until "keyagent unlock"\n' +
           'TOKEN  STATE   KEYS  LABEL  SERIAL  FLAGS  DETAIL\n' +
-          'web    locked  2     www    12ab    -      run it\n',
+          'web    locked  2     www    12ab    -      run it\n' +
+          '\n' +
+          'TOKEN  SOURCE      WHEN                  ANSWER\n' +
+          'web    credential  2026-11-24T03:01:04Z  there is no credential\n' +
+          'web    clevis      -                     not asked\n',
       );
     });
 
     it('prints the reply as JSON', async () => {
       const { stdout } = await keyagent(agent, ['status', '--json']);
-      assert.deepEqual(JSON.parse(String(stdout)), status(web)());
+      assert.deepEqual(JSON.parse(String(stdout)), { ...status(web)(), sources });
     });
 
     it('asks the control socket, and the client socket where there is none for this user', async () => {
       await keyagent(agent, ['status']);
       await keyagent(agent, ['status', '--control-socket', `${agent.directory}/none.sock`]);
       assert.deepEqual(
-        agent.asked.map(([face]) => face),
-        ['control', 'client'],
+        agent.asked.map(([face, method]) => `${face} ${method}`),
+        ['control status', 'control sources', 'client status'],
       );
     });
 

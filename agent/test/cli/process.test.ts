@@ -20,6 +20,7 @@ describe('the keyagent process', () => {
         revoked: false,
         tokens: [{ name: 'web', state: 'locked' }],
       }),
+      sources: () => ({ sources: [] }),
       unlock: () => ({ token: 'web', state: 'unlocked', already: false }),
     };
   });

@@ -1,6 +1,7 @@
 /** The counting module around SoftHSM (test/module): makes calls fail, and tells which were made. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pin, type SoftHsm } from './softhsm.js';
 
@@ -30,13 +31,22 @@ export class FaultModule {
     writeFileSync(this.#faultFile, rules.map((rule) => `${rule}\n`).join(''));
   }
 
-  /** Calls of a function so far, with any result or with one. */
+  /** Calls of a function so far that returned, with any value or with one. */
   count(name: string, rv?: number): number {
+    const result = rv === undefined ? /^0x/ : new RegExp(`^0x${rv.toString(16)}$`);
+    return this.#lines(name, result);
+  }
+
+  /** Settles when a call of the function is asleep (sleep_ms). */
+  async sleeps(name: string): Promise<void> {
+    while (this.#lines(name, /^sleeps$/) === 0) await setTimeout(10);
+  }
+
+  #lines(name: string, result: RegExp): number {
     const all = existsSync(this.#countFile) ? readFileSync(this.#countFile, 'utf8').split('\n') : [];
-    const wanted = rv === undefined ? undefined : `0x${rv.toString(16)}`;
     return all.filter((line) => {
-      const [, called, result] = line.split(' ');
-      return called === name && (wanted === undefined || result === wanted);
+      const [, called, what = ''] = line.split(' ');
+      return called === name && result.test(what);
     }).length;
   }
 }

@@ -274,12 +274,12 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
   test('a slow login holds up nothing else', async () => {
     const { host, faults } = await locked();
     faults.set('C_Login sleep_ms=2000');
-    const login = host.login(pin);
-    const started = performance.now();
-    await host.call('token', {});
-    await host.call('keys', {});
-    assert.ok(performance.now() - started < 1500, 'answered during the login');
-    assert.deepEqual(await login, { already: false });
+    const order: string[] = [];
+    const login = host.login(pin).then(() => order.push('login'));
+    await faults.sleeps('C_Login');
+    await host.call('keys', {}).then(() => order.push('keys'));
+    await login;
+    assert.deepEqual(order, ['keys', 'login']);
   });
 
   test('two logins at once take each its own PIN', async () => {
@@ -329,6 +329,30 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
     faults.set('C_Sign abort=1');
     await assert.rejects(host.sign('ec', ecdsa), /the host ended/);
     assert.equal(host.process.child.signalCode, 'SIGABRT');
+  });
+
+  test('a failure in the middle of listing is told, and the next listing is whole', async () => {
+    const { host, faults } = await unlock();
+    faults.set('C_FindObjects rv=0x31 count=1');
+    await assert.rejects(host.process.call('keys', {}), { code: 'TOKEN_ERROR', ckr: 'CKR_DEVICE_MEMORY' });
+    assert.equal((await host.process.call('keys', {})).keys.length, 2);
+  });
+
+  test('a session that the token forgot costs no PIN', async () => {
+    const { host, faults } = await locked();
+    await host.call('keys', {});
+    faults.set('C_GetTokenInfo close_all=1 count=1');
+    assert.deepEqual(await host.login(pin), { already: false });
+    assert.equal(faults.count('C_Login'), 1);
+  });
+
+  test('a module that hangs does not keep the host from ending', async () => {
+    const { host, faults } = await locked();
+    faults.set('C_Login sleep_ms=100000');
+    const login = host.login(pin);
+    await faults.sleeps('C_Login');
+    await Promise.all([assert.rejects(login, /the host ended/), host.close()]);
+    assert.equal(host.child.signalCode, 'SIGKILL');
   });
 
   test('a wrong C_Initialize is told with its name', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { HostKey } from '@keyagent/agent/host/host-protocol.js';
 import { HostProcess } from './host-process.js';
@@ -208,6 +208,23 @@ void describe('a token host', { timeout }, () => {
     assert.doesNotMatch(host.stderr, /Debugger listening/);
   });
 
+  test('keeps no copy of the PIN in memory', { skip: process.getuid?.() !== 0 && 'needs root' }, async () => {
+    const longPin = 'correct-horse-battery-staple-4711';
+    hsm.initToken('pin', longPin);
+    const host = start();
+    await host.call('open', { ...open, uri: 'pkcs11:token=pin' });
+    await host.login(longPin);
+    const memory = readMemory(host.child.pid ?? 0);
+    assert.ok(
+      memory.some((region) => region.includes('pkcs11:token=pin')),
+      'the scan finds what is there',
+    );
+    assert.deepEqual(
+      memory.filter((region) => region.includes(longPin)),
+      [],
+    );
+  });
+
   test('leaves no core dump', async () => {
     const host = start();
     await host.call('open', open);
@@ -215,6 +232,21 @@ void describe('a token host', { timeout }, () => {
     assert.match(limits, /Max core file size\s+0\s+0/);
   });
 });
+
+/** Every writable region of a process. */
+function readMemory(pid: number): Buffer[] {
+  const regions: Buffer[] = [];
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  for (const line of readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n')) {
+    const [, from = '', to = ''] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
+    if (from === '') continue;
+    const region = Buffer.alloc(Number(BigInt(`0x${to}`) - BigInt(`0x${from}`)));
+    const length = readSync(memory, region, 0, region.length, BigInt(`0x${from}`));
+    regions.push(region.subarray(0, length));
+  }
+  closeSync(memory);
+  return regions;
+}
 
 function summary(keys: readonly HostKey[]): unknown[] {
   return keys

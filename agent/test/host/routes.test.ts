@@ -120,8 +120,9 @@ void describe('what the token lacks', { timeout: 60_000 }, () => {
     const sha256 = { ref, mechanism: 'rsa-oaep', hash: 'sha256', ciphertext: sha1 } as const;
     await assert.rejects(host.call('decrypt', sha256), { code: 'MECHANISM' });
     const bad = { ref, mechanism: 'rsa-oaep', hash: 'sha1', ciphertext: Buffer.alloc(256, 1) } as const;
-    for (let count = 0; count < 5; count++)
+    for (let count = 0; count < 5; count++) {
       await assert.rejects(host.call('decrypt', bad), { code: 'DECRYPT_FAILED' });
+    }
   });
 
   test('without raw RSA rsa-pkcs1-tls still has one outcome, and bad ciphertexts do not end the host', async () => {

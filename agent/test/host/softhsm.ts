@@ -21,8 +21,17 @@ export class SoftHsm {
     this.env = { SOFTHSM2_CONF: conf };
   }
 
-  initToken(label: string): void {
-    this.#run('softhsm2-util', ['--init-token', '--free', '--label', label, '--so-pin', soPin, '--pin', pin]);
+  initToken(label: string, userPin = pin): void {
+    this.#run('softhsm2-util', [
+      '--init-token',
+      '--free',
+      '--label',
+      label,
+      '--so-pin',
+      soPin,
+      '--pin',
+      userPin,
+    ]);
   }
 
   /** @param type as pkcs11-tool takes it: rsa:2048, EC:prime256v1, EC:edwards25519, ... */

@@ -1,36 +1,26 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import {
-  mechanisms,
-  operations,
-  parsePkcs11Pattern,
-  type Mechanism,
-  type Operation,
-} from '@keyagent/protocol';
+import { mechanisms, operations, type Mechanism, type Operation } from '@keyagent/protocol';
 import { authorise, isStranger, mayKnow } from '@keyagent/agent/policy/authorise.js';
-import type { Peer } from '@keyagent/agent/policy/peer.js';
+import type { Peer, Program } from '@keyagent/agent/policy/peer.js';
 import type { Rule } from '@keyagent/agent/policy/rule.js';
+import { rule } from './rules.js';
 
 const www = { token: 'web', object: 'www', id: new Uint8Array([1]), type: 'private' } as const;
 const mail = { token: 'web', object: 'mail', id: new Uint8Array([2]), type: 'private' } as const;
+const apache = 'apache2.service';
+const httpd = '/usr/sbin/apache2';
 const sign = { operation: 'sign', mechanism: 'ecdsa' } as const;
 
 function peer(uid: number, gid = uid, groups: number[] = []): Peer {
   return { uid, gid, groups, pid: 1 };
 }
 
-function rule(fields: Partial<Rule> & { keys?: Rule['keys'] }): Rule {
-  return {
-    name: 'rule 1',
-    keys: parsePkcs11Pattern('pkcs11:'),
-    uids: undefined,
-    gids: undefined,
-    operations: undefined,
-    mechanisms: undefined,
-    pssSaltLength: undefined,
-    ...fields,
-  };
+/** A peer whose program is known, or doubtful. */
+function running(uid: number, program: Partial<Program>): Peer {
+  const known = { exe: undefined, unit: undefined, shownExe: undefined, doubt: undefined, ...program };
+  return { ...peer(uid), program: () => known };
 }
 
 const decisions: [string, Peer, typeof www | typeof mail, Operation, Mechanism, Rule[], boolean][] = [
@@ -54,18 +44,85 @@ const decisions: [string, Peer, typeof www | typeof mail, Operation, Mechanism, 
   ],
   ['operation', peer(33), www, 'decrypt', 'rsa-oaep', [rule({ uids: [33], operations: ['sign'] })], false],
   ['mechanism', peer(33), www, 'sign', 'rsa-pkcs1', [rule({ uids: [33], mechanisms: ['rsa-pss'] })], false],
-  [
-    'key pattern',
-    peer(33),
-    mail,
-    'sign',
-    'ecdsa',
-    [rule({ uids: [33], keys: parsePkcs11Pattern('pkcs11:object=ww*') })],
-    false,
-  ],
+  ['key pattern', peer(33), mail, 'sign', 'ecdsa', [rule({ uids: [33], keys: 'pkcs11:object=ww*' })], false],
   ['a later rule', peer(33), www, 'sign', 'ecdsa', [rule({ uids: [34] }), rule({ uids: [33] })], true],
   ['a rule that names nobody', peer(33), www, 'sign', 'ecdsa', [rule({})], false],
-  ['the overflow uid, even when named', peer(65534), www, 'sign', 'ecdsa', [rule({ uids: [65534] })], false],
+  [
+    'the overflow uid, even when named',
+    { ...peer(65534), unmapped: true },
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ uids: [65534] })],
+    false,
+  ],
+  ['unit', running(33, { unit: apache }), www, 'sign', 'ecdsa', [rule({ units: [apache] })], true],
+  [
+    'another unit',
+    running(33, { unit: 'x.service' }),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ units: [apache] })],
+    false,
+  ],
+  ['no unit', running(33, {}), www, 'sign', 'ecdsa', [rule({ units: [apache] })], false],
+  ['an unknown program', peer(33), www, 'sign', 'ecdsa', [rule({ units: [apache] })], false],
+  ['executable', running(33, { exe: httpd }), www, 'sign', 'ecdsa', [rule({ exes: [httpd] })], true],
+  [
+    'another executable',
+    running(33, { exe: '/tmp/x' }),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ exes: [httpd] })],
+    false,
+  ],
+  [
+    'an executable that is only shown',
+    running(33, { shownExe: httpd, doubt: 'gone' }),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ exes: [httpd] })],
+    false,
+  ],
+  [
+    'unit and executable must both match',
+    running(33, { unit: apache }),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ units: [apache], exes: [httpd] })],
+    false,
+  ],
+  [
+    'unit and uid must both match',
+    running(34, { unit: apache }),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ units: [apache], uids: [33] })],
+    false,
+  ],
+  [
+    'a doubtful program, by a rule for its uid',
+    running(33, { doubt: 'gone' }),
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ units: [apache] }), rule({ uids: [33] })],
+    true,
+  ],
+  [
+    'the overflow uid in a unit',
+    { ...running(65534, { unit: apache }), unmapped: true },
+    www,
+    'sign',
+    'ecdsa',
+    [rule({ units: [apache] })],
+    false,
+  ],
 ];
 
 for (const [name, who, key, operation, mechanism, rules, allowed] of decisions) {
@@ -75,7 +132,7 @@ for (const [name, who, key, operation, mechanism, rules, allowed] of decisions) 
 }
 
 test('public data is for root and for whom a rule names that key', () => {
-  const rules = [rule({ uids: [33], keys: parsePkcs11Pattern('pkcs11:object=www') })];
+  const rules = [rule({ uids: [33], keys: 'pkcs11:object=www' })];
   assert.equal(mayKnow(peer(0), mail, rules), true);
   assert.equal(mayKnow(peer(33), www, rules), true);
   assert.equal(mayKnow(peer(33), mail, rules), false);
@@ -96,7 +153,7 @@ const anyRule = fc
     gids: fc.option(fc.array(anyId, { maxLength: 3 }), { nil: undefined }),
     operations: fc.option(fc.subarray([...operations]), { nil: undefined }),
     mechanisms: fc.option(fc.subarray([...mechanisms]), { nil: undefined }),
-    keys: fc.constantFrom('pkcs11:', 'pkcs11:object=www', 'pkcs11:object=m*').map(parsePkcs11Pattern),
+    keys: fc.constantFrom('pkcs11:', 'pkcs11:object=www', 'pkcs11:object=m*'),
   })
   .map(rule);
 const anyPeer = fc.record({

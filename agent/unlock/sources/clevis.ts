@@ -77,7 +77,8 @@ function whyNot(ending: ChildEnding, file: string, policy: string | undefined): 
   const others = ending.complaint.filter((line) => !noAnswer.test(line));
   const reasons = [...(silent.length > 0 ? [`no good answer from ${silent.join(', ')}`] : []), ...others];
   if (ending.how === 'stopped') reasons.unshift('it did not end in time');
-  if (reasons.length === 0) reasons.push(`${file} is damaged, or was made for other servers or another machine`);
+  if (reasons.length === 0)
+    reasons.push(`${file} is damaged, or was made for other servers or another machine`);
   return `clevis gave no PIN: ${reasons.join('; ')}${policy === undefined ? '' : `; it needs ${policy}`}`;
 }
 

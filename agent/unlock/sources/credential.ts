@@ -5,6 +5,7 @@
 import { stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
+import { secretBytes } from '../secret-bytes.js';
 import { pinFromLine, pinLineMax } from './pin-line.js';
 import type { PinSource } from './pin-source.js';
 import { openSecretFile } from './secret-file.js';
@@ -23,7 +24,7 @@ export class CredentialSource implements PinSource {
 
   async pin(): Promise<Buffer> {
     const file = await this.#open();
-    const raw = Buffer.alloc(pinLineMax);
+    const raw = secretBytes(pinLineMax);
     try {
       const { bytesRead } = await file.read(raw, 0, raw.length, 0);
       return pinFromLine(raw.subarray(0, bytesRead));

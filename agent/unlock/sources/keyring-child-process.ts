@@ -21,7 +21,7 @@ const childFile = fileURLToPath(new URL('./keyring-child.js', import.meta.url));
 
 /**
  * @param input  for set: the PIN, which stays the caller's to wipe
- * @returns what the child wrote (the caller wipes it); undefined when the keyring shows no such item
+ * @returns what the child wrote (the caller wipes it); undefined when the keyring holds no such item
  * @throws AgentError SOURCE_FAILED, also when the deadline or the caller's signal ended the wait
  */
 export async function runKeyringChild(
@@ -44,10 +44,18 @@ export async function runKeyringChild(
     case 'ended':
       if (ending.status === keyringExit.done) return ending.output;
       if (ending.status === keyringExit.none) return undefined;
-      throw failed(
-        `the keyring failed: ${ending.complaint[0] ?? 'it gave no reason'}; check that a Secret Service (such as gnome-keyring) runs in this session`,
-      );
+      throw failed(whyFailed(ending.status, `${service}/${account}`, ending.complaint[0]));
   }
+}
+
+function whyFailed(status: number | null, item: string, complaint = 'it gave no reason'): string {
+  if (status === keyringExit.locked) {
+    return `the keyring item ${item} is in a locked collection; unlock the keyring`;
+  }
+  if (status === keyringExit.hidden) {
+    return `the keyring shows no item ${item}: it is missing or its collection is locked`;
+  }
+  return `the keyring failed: ${complaint}; check that a Secret Service (such as gnome-keyring) runs in this session`;
 }
 
 /** GLib would otherwise try to start a bus through X11 and fail with a message about that. */

@@ -23,8 +23,7 @@ export class KeyringSource implements PinSource {
     if (found === undefined) {
       throw new AgentError(
         'SOURCE_FAILED',
-        `the keyring shows no item ${nameOf(this.item)}: it is missing or its collection is locked; ` +
-          `unlock the keyring, or store the PIN with "keyagent keyring set"`,
+        `the keyring holds no item ${nameOf(this.item)}; store the PIN with "keyagent keyring set"`,
       );
     }
     try {

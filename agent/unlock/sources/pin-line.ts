@@ -1,5 +1,6 @@
 /** A PIN as files and standard input hold it: one line, trimmed of one trailing newline and of nothing else. */
 import { AgentError, limits } from '@keyagent/protocol';
+import { secretCopy } from '../secret-bytes.js';
 
 /** Bytes to read at most: a longer PIN shows itself by the byte too many. */
 export const pinLineMax = limits.pin + 2;
@@ -17,10 +18,7 @@ export function pinFromLine(raw: Uint8Array): Buffer {
     if (raw.indexOf(0x0a) < length && raw.includes(0x0a)) {
       throw new AgentError('INVALID', 'the PIN must be one line');
     }
-    // Not from the shared pool: the copy is wiped as a whole.
-    const pin = Buffer.alloc(length);
-    pin.set(raw.subarray(0, length));
-    return pin;
+    return secretCopy(raw.subarray(0, length));
   } finally {
     raw.fill(0);
   }

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { secretBytes, secretCopy } from '../secret-bytes.js';
 import { pinLineMax } from './pin-line.js';
 
 export interface SecretChild {
@@ -65,7 +66,7 @@ export async function runSecretChild(program: SecretChild, wait: ChildWait): Pro
     if (ending.how === 'not-started') return ending;
     const said = { complaint: lines(complaint.bytes()) };
     if (ending.how === 'stopped') return { ...ending, ...said };
-    return { ...ending, ...said, output: ending.status === 0 ? ownCopy(output.bytes()) : Buffer.alloc(0) };
+    return { ...ending, ...said, output: ending.status === 0 ? secretCopy(output.bytes()) : Buffer.alloc(0) };
   } finally {
     output.wipe();
   }
@@ -133,20 +134,13 @@ function killGroup({ pid }: Child): void {
 
 /** Keeps at most `max` bytes and drains the rest, wiping what it holds when asked to. */
 function keep(stream: Readable, max: number): { bytes(): Buffer; wipe(): void } {
-  const kept = Buffer.alloc(max);
+  const kept = secretBytes(max);
   let length = 0;
   stream.on('data', (chunk: Buffer) => {
     length += chunk.copy(kept, length);
     chunk.fill(0);
   });
   return { bytes: () => kept.subarray(0, length), wipe: () => kept.fill(0) };
-}
-
-/** Not from the shared pool: the copy is wiped as a whole. */
-function ownCopy(bytes: Buffer): Buffer {
-  const copy = Buffer.alloc(bytes.length);
-  bytes.copy(copy);
-  return copy;
 }
 
 function lines(bytes: Buffer): string[] {

@@ -7,8 +7,7 @@
 #include "hash.h"
 #include "signature.h"
 
-/* Last byte of the OIDs whose rest is the same for SHA-256, SHA-384 and SHA-512: `first`, first + 1, first
- * + 2. */
+/* The last byte of OIDs that differ in it alone: `first` for SHA-256, and on from there. */
 static uint8_t hash_arc(ka_hash hash, uint8_t first) {
     return (uint8_t)(first + (hash - KA_HASH_SHA256));
 }

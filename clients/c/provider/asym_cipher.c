@@ -180,7 +180,6 @@ static const OSSL_DISPATCH rsa_functions[] = {
 };
 
 const OSSL_ALGORITHM kp_asym_cipher_algorithms[] = {
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", KP_PRIVATE_PROPERTIES, rsa_functions,
-     "RSA decryption by a token"},
+    {KP_RSA_NAMES, KP_PRIVATE_PROPERTIES, rsa_functions, "RSA decryption by a token"},
     {NULL, NULL, NULL, NULL},
 };

@@ -131,8 +131,8 @@ static const OSSL_DISPATCH ed25519_functions[] = DECODER_FUNCTIONS(ed25519_decod
 
 const OSSL_ALGORITHM kp_decoder_algorithms[] = {
     {"DER", FROM_PEM, pem_functions, "PEM key references"},
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", FROM_REFERENCE, rsa_functions, "References to RSA keys"},
-    {"EC:id-ecPublicKey:1.2.840.10045.2.1", FROM_REFERENCE, ec_functions, "References to EC keys"},
-    {"ED25519:1.3.101.112", FROM_REFERENCE, ed25519_functions, "References to Ed25519 keys"},
+    {KP_RSA_NAMES, FROM_REFERENCE, rsa_functions, "References to RSA keys"},
+    {KP_EC_NAMES, FROM_REFERENCE, ec_functions, "References to EC keys"},
+    {KP_ED25519_NAMES, FROM_REFERENCE, ed25519_functions, "References to Ed25519 keys"},
     {NULL, NULL, NULL, NULL},
 };

@@ -139,10 +139,9 @@ static const OSSL_DISPATCH ed25519_functions[] = {
     KP_END,
 };
 
-/* The default provider's names: libcrypto takes two keys for the same type when the names are the same. */
 const OSSL_ALGORITHM kp_keymgmt_algorithms[] = {
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", KP_PROPERTIES, rsa_functions, "RSA keys in a token"},
-    {"EC:id-ecPublicKey:1.2.840.10045.2.1", KP_PROPERTIES, ec_functions, "EC keys in a token"},
-    {"ED25519:1.3.101.112", KP_PROPERTIES, ed25519_functions, "Ed25519 keys in a token"},
+    {KP_RSA_NAMES, KP_PROPERTIES, rsa_functions, "RSA keys in a token"},
+    {KP_EC_NAMES, KP_PROPERTIES, ec_functions, "EC keys in a token"},
+    {KP_ED25519_NAMES, KP_PROPERTIES, ed25519_functions, "Ed25519 keys in a token"},
     {NULL, NULL, NULL, NULL},
 };

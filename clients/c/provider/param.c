@@ -35,8 +35,7 @@ bool kp_param_read_text(const OSSL_PARAM *param, char *out, size_t capacity) {
         text = *(const char *const *)param->data;
     if (text == NULL) return false;
 
-    /* data_size counts the bytes before the NUL, but some callers count the NUL or leave it 0 with a pointer.
-     */
+    /* data_size is without the NUL, with it, or more than the text. */
     size_t len = param->data_type == OSSL_PARAM_UTF8_STRING ? strnlen(text, param->data_size) : strlen(text);
     if (len >= capacity) return false;
     memcpy(out, text, len);

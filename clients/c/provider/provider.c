@@ -14,8 +14,7 @@
 #include "param.h"
 #include "provider.h"
 
-#define PROVIDER_NAME    "keyagent"
-#define PROVIDER_VERSION "0.1.0"
+#define PROVIDER_NAME "keyagent"
 
 ka_client *kp_provider_client(kp_provider *provider) {
     ka_client *client = atomic_load(&provider->client);
@@ -57,8 +56,8 @@ static OSSL_FUNC_provider_get_params_fn provider_get_params;
 static int provider_get_params(void *context, OSSL_PARAM params[]) {
     (void)context;
     return kp_param_reply_text(params, OSSL_PROV_PARAM_NAME, PROVIDER_NAME) &&
-           kp_param_reply_text(params, OSSL_PROV_PARAM_VERSION, PROVIDER_VERSION) &&
-           kp_param_reply_text(params, OSSL_PROV_PARAM_BUILDINFO, PROVIDER_VERSION) &&
+           kp_param_reply_text(params, OSSL_PROV_PARAM_VERSION, KEYAGENT_VERSION) &&
+           kp_param_reply_text(params, OSSL_PROV_PARAM_BUILDINFO, KEYAGENT_VERSION) &&
            kp_param_reply_uint(params, OSSL_PROV_PARAM_STATUS, 1);
 }
 

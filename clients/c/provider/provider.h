@@ -69,6 +69,11 @@ void kp_error_raise(const kp_provider *provider, ka_status status, const char *f
                     const char *function, const char *format, ...) __attribute__((format(printf, 6, 7)));
 const OSSL_ITEM *kp_error_reasons(void);
 
+/* The default provider's names: libcrypto takes two keys for the same type when their names are the same. */
+#define KP_RSA_NAMES     "RSA:rsaEncryption:1.2.840.113549.1.1.1"
+#define KP_EC_NAMES      "EC:id-ecPublicKey:1.2.840.10045.2.1"
+#define KP_ED25519_NAMES "ED25519:1.3.101.112"
+
 #define KP_PROPERTIES "provider=keyagent"
 /* `default_properties = ?keyagent.sign=yes` makes libcrypto ask us first for private-key operations, and for
  * nothing else: key generation and public keys stay with the default provider. */

@@ -101,8 +101,7 @@ static int signature_sign(void *context, unsigned char *sig, size_t *sig_len, si
                           const unsigned char *digest, size_t digest_len) {
     kp_signature *signature = context;
     if (tell_size(signature, sig, sig_len)) return 1;
-    /* ECDSA callers may leave the digest unnamed, as the algorithm does without the name. The agent does not.
-     */
+    /* ECDSA does without the digest's name, and so do its callers; the agent does not. */
     ka_hash hash = signature->hash;
     if (signature->scheme == KA_ECDSA && hash == KA_HASH_NONE) hash = kp_hash_by_size(digest_len);
     ka_sign_params request;
@@ -217,9 +216,8 @@ static const OSSL_DISPATCH ed25519_functions[] = {
 };
 
 const OSSL_ALGORITHM kp_signature_algorithms[] = {
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", KP_PRIVATE_PROPERTIES, rsa_functions,
-     "RSA signatures by a token"},
+    {KP_RSA_NAMES, KP_PRIVATE_PROPERTIES, rsa_functions, "RSA signatures by a token"},
     {"ECDSA", KP_PRIVATE_PROPERTIES, ecdsa_functions, "ECDSA signatures by a token"},
-    {"ED25519:1.3.101.112", KP_PRIVATE_PROPERTIES, ed25519_functions, "Ed25519 signatures by a token"},
+    {KP_ED25519_NAMES, KP_PRIVATE_PROPERTIES, ed25519_functions, "Ed25519 signatures by a token"},
     {NULL, NULL, NULL, NULL},
 };

@@ -76,8 +76,7 @@ int kp_rsa_set_signature_params(void *context, const OSSL_PARAM params[]) {
     return mgf1 == NULL || set_hash(signature, mgf1, &signature->mgf1_hash);
 }
 
-/* AUTO leaves the length to the signer, as its verifier finds it out; every other word or number is a demand.
- */
+/* AUTO leaves the length to the signer, since its verifier finds it out; all else is a demand. */
 static bool salt_is_digest(int64_t salt, ka_hash hash) {
     switch (salt) {
     case KP_SALT_DIGEST:

@@ -44,7 +44,7 @@ describe('keyring source', () => {
     assert.equal(await source.delete(), false);
     await assert.rejects(source.pin(), {
       code: 'SOURCE_FAILED',
-      message: /keyagent\/short-lived: it is missing or its collection is locked/,
+      message: /^the keyring holds no item keyagent\/short-lived; store the PIN/,
     });
   });
 
@@ -118,13 +118,18 @@ describe('keyring source', () => {
   });
 
   // Last: nobody can answer the daemon's question for the password here.
-  it('says that an item in a locked collection is missing or locked', async () => {
+  it('tells an item in a locked collection from one that is missing', async () => {
     const source = new KeyringSource(item);
     await source.store(Buffer.from('1234'));
     await keyring.lock();
     await assert.rejects(source.pin(), {
       code: 'SOURCE_FAILED',
-      message: /missing or its collection is locked/,
+      message: /^the keyring item keyagent\/web is in a locked collection; unlock the keyring$/,
+    });
+    await assert.rejects(source.delete(), { code: 'SOURCE_FAILED', message: /in a locked collection/ });
+    await assert.rejects(new KeyringSource({ ...item, account: 'missing' }).pin(), {
+      code: 'SOURCE_FAILED',
+      message: /holds no item keyagent\/missing/,
     });
     await assert.rejects(source.store(Buffer.from('5678')), {
       code: 'SOURCE_FAILED',

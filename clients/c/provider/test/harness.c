@@ -78,6 +78,13 @@ EVP_PKEY *load_named(const struct harness *harness, int which) {
     return key;
 }
 
+EVP_MD_CTX *start_signature(const struct harness *harness, EVP_PKEY *key, const char *hash,
+                            EVP_PKEY_CTX **params) {
+    EVP_MD_CTX *operation = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestSignInit_ex(operation, params, hash, harness->context, NULL, key, NULL), 1);
+    return operation;
+}
+
 unsigned requests(const struct harness *harness) {
     return atomic_load(&harness->agent.wire.requests);
 }

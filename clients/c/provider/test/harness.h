@@ -32,6 +32,9 @@ OSSL_LIB_CTX *new_context(const char *socket_path, const char *lines, const char
 /* The agent's key by its URI; the test's own from now on. */
 EVP_PKEY *load_key(OSSL_LIB_CTX *context, const char *uri);
 EVP_PKEY *load_named(const struct harness *harness, int which);
+/* Starts to sign with a key of the agent; *params may be NULL. */
+EVP_MD_CTX *start_signature(const struct harness *harness, EVP_PKEY *key, const char *hash,
+                            EVP_PKEY_CTX **params);
 /* What the agent was asked so far. */
 unsigned requests(const struct harness *harness);
 

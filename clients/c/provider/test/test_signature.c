@@ -1,22 +1,11 @@
 /* Signatures through libcrypto: each is verified by a libcrypto that does not know the provider. */
-#include <stdio.h>
 #include <string.h>
-#include <openssl/core_names.h>
-#include <openssl/rsa.h>
 #include "harness.h"
 
 static const char *const hashes[] = {"SHA256", "SHA384", "SHA512"};
 
 static const char *hash_for(int which) {
     return which == ED25519_KEY ? NULL : "SHA256";
-}
-
-/* Starts a signature; *params may be NULL. */
-static EVP_MD_CTX *start(const struct harness *harness, EVP_PKEY *key, const char *hash,
-                         EVP_PKEY_CTX **params) {
-    EVP_MD_CTX *operation = EVP_MD_CTX_new();
-    assert_int_equal(EVP_DigestSignInit_ex(operation, params, hash, harness->context, NULL, key, NULL), 1);
-    return operation;
 }
 
 static void a_message_in_one_piece_is_signed_with_every_key(void **state) {
@@ -27,7 +16,7 @@ static void a_message_in_one_piece_is_signed_with_every_key(void **state) {
             uint8_t sig[512];
             size_t len = sizeof(sig);
             EVP_PKEY *key = load_named(harness, which);
-            EVP_MD_CTX *operation = start(harness, key, hash, NULL);
+            EVP_MD_CTX *operation = start_signature(harness, key, hash, NULL);
             assert_int_equal(EVP_DigestSign(operation, sig, &len, (const uint8_t *)"message", 7), 1);
             assert_true(verifies(harness, which, hash, 0, "message", 7, sig, len));
             assert_false(verifies(harness, which, hash, 0, "messagf", 7, sig, len));
@@ -48,7 +37,7 @@ static void a_message_in_pieces_is_sent_whole_up_to_8_KiB_and_hashed_beyond(void
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             uint8_t sig[512];
             size_t len = sizeof(sig);
-            EVP_MD_CTX *operation = start(harness, key, "SHA384", NULL);
+            EVP_MD_CTX *operation = start_signature(harness, key, "SHA384", NULL);
             for (size_t done = 0; done < sizes[i]; done += 1000) {
                 size_t step = sizes[i] - done < 1000 ? sizes[i] - done : 1000;
                 assert_int_equal(EVP_DigestSignUpdate(operation, message + done, step), 1);
@@ -69,7 +58,7 @@ static void ed25519_refuses_a_message_beyond_8_KiB(void **state) {
     uint8_t sig[64];
     size_t len = sizeof(sig);
     EVP_PKEY *key = load_named(harness, ED25519_KEY);
-    EVP_MD_CTX *operation = start(harness, key, NULL, NULL);
+    EVP_MD_CTX *operation = start_signature(harness, key, NULL, NULL);
     assert_int_equal(EVP_DigestSign(operation, sig, &len, message, sizeof(message)), 0);
     assert_error("TOO LARGE", "8192");
     EVP_MD_CTX_free(operation);
@@ -83,7 +72,7 @@ static void a_size_is_told_without_asking_the_agent(void **state) {
         size_t len = 0;
         EVP_PKEY *key = load_named(harness, which);
         unsigned before = requests(harness);
-        EVP_MD_CTX *operation = start(harness, key, hash_for(which), NULL);
+        EVP_MD_CTX *operation = start_signature(harness, key, hash_for(which), NULL);
         assert_int_equal(EVP_DigestSign(operation, NULL, &len, (const uint8_t *)"m", 1), 1);
         assert_int_equal(len, sizes[which]);
         if (which != ED25519_KEY) {
@@ -102,7 +91,7 @@ static void a_copied_signature_goes_its_own_way(void **state) {
     uint8_t first[256], second[256];
     size_t first_len = sizeof(first), second_len = sizeof(second);
     EVP_PKEY *key = load_named(harness, RSA_KEY);
-    EVP_MD_CTX *operation = start(harness, key, "SHA256", NULL), *copy = EVP_MD_CTX_new();
+    EVP_MD_CTX *operation = start_signature(harness, key, "SHA256", NULL), *copy = EVP_MD_CTX_new();
     assert_int_equal(EVP_DigestSignUpdate(operation, "one", 3), 1);
     assert_int_equal(EVP_MD_CTX_copy_ex(copy, operation), 1);
     assert_int_equal(EVP_DigestSignUpdate(operation, " two", 4), 1);
@@ -116,88 +105,7 @@ static void a_copied_signature_goes_its_own_way(void **state) {
     assert_true(verifies(harness, RSA_KEY, "SHA256", 0, "one three", 9, second, second_len));
 }
 
-static void pss_salts_are_as_long_as_the_hash(void **state) {
-    const struct harness *harness = *state;
-    static const struct {
-        const char *salt;
-        bool taken;
-    } cases[] = {{NULL, true},   {"digest", true}, {"auto", true}, {"32", true}, {"-1", true},
-                 {"max", false}, {"0", false},     {"20", false},  {"48", false}};
-    EVP_PKEY *key = load_named(harness, RSA_KEY);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        uint8_t sig[256];
-        size_t len = sizeof(sig);
-        EVP_PKEY_CTX *params;
-        EVP_MD_CTX *operation = start(harness, key, "SHA256", &params);
-        assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING), 1);
-        if (cases[i].salt != NULL)
-            assert_int_equal(EVP_PKEY_CTX_ctrl_str(params, "rsa_pss_saltlen", cases[i].salt), 1);
-        assert_int_equal(EVP_DigestSign(operation, sig, &len, (const uint8_t *)"m", 1), cases[i].taken);
-        if (cases[i].taken)
-            assert_true(verifies(harness, RSA_KEY, "SHA256", RSA_PKCS1_PSS_PADDING, "m", 1, sig, len));
-        else
-            assert_error("UNSUPPORTED", "PSS salts are as long as the hash");
-        EVP_MD_CTX_free(operation);
-    }
-    EVP_PKEY_free(key);
-}
-
 /* Each by a setting of an RSA signature, "name:value", or by its digest. */
-static void what_the_agent_does_not_sign_is_refused_with_a_reason(void **state) {
-    const struct harness *harness = *state;
-    static const struct {
-        const char *hash, *setting, *value, *text;
-    } cases[] = {
-        {"SHA1", NULL, NULL, "SHA-1 signatures are refused"},
-        {"SHA256", "rsa_mgf1_md", "SHA512", "MGF1 hash"},
-        {"SHA256", "rsa_padding_mode", "none", "PKCS#1 v1.5 or PSS"},
-        {"SHA256", "rsa_padding_mode", "x931", "PKCS#1 v1.5 or PSS"},
-    };
-    EVP_PKEY *key = load_named(harness, RSA_KEY);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        uint8_t sig[256];
-        size_t len = sizeof(sig);
-        EVP_PKEY_CTX *params;
-        unsigned before = requests(harness);
-        EVP_MD_CTX *operation = start(harness, key, cases[i].hash, &params);
-        EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING);
-        bool set =
-            cases[i].setting == NULL || EVP_PKEY_CTX_ctrl_str(params, cases[i].setting, cases[i].value) == 1;
-        assert_false(set && EVP_DigestSign(operation, sig, &len, (const uint8_t *)"m", 1) == 1);
-        assert_error("UNSUPPORTED", cases[i].text);
-        assert_int_equal(requests(harness), before);
-        EVP_MD_CTX_free(operation);
-    }
-    EVP_PKEY_free(key);
-}
-
-static void an_unknown_digest_is_refused_at_once(void **state) {
-    const struct harness *harness = *state;
-    EVP_PKEY *keys[] = {load_named(harness, RSA_KEY), load_named(harness, P256_KEY),
-                        load_named(harness, ED25519_KEY)};
-    static const char *const names[] = {"MD5", "SHA224", "SHA256"};
-    for (size_t i = 0; i < 3; i++) {
-        EVP_MD_CTX *operation = EVP_MD_CTX_new();
-        assert_int_equal(
-            EVP_DigestSignInit_ex(operation, NULL, names[i], harness->context, NULL, keys[i], NULL), 0);
-        assert_error("UNSUPPORTED", names[i]);
-        EVP_MD_CTX_free(operation);
-        EVP_PKEY_free(keys[i]);
-    }
-}
-
-static void parameters_after_the_first_byte_are_refused(void **state) {
-    const struct harness *harness = *state;
-    EVP_PKEY_CTX *params;
-    EVP_PKEY *key = load_named(harness, RSA_KEY);
-    EVP_MD_CTX *operation = start(harness, key, "SHA256", &params);
-    assert_int_equal(EVP_DigestSignUpdate(operation, "m", 1), 1);
-    assert_int_not_equal(EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING), 1);
-    assert_error("INVALID", "come before its message");
-    EVP_MD_CTX_free(operation);
-    EVP_PKEY_free(key);
-}
-
 /* EVP_PKEY_sign over `digest`; NULL hash: unnamed. Answers the signature's length, 0 if it was refused. */
 static size_t sign_digest(const struct harness *harness, EVP_PKEY *key, const char *hash,
                           const uint8_t *digest, size_t digest_len, uint8_t sig[512]) {
@@ -252,7 +160,7 @@ static void a_buffer_that_is_too_small_is_refused(void **state) {
         uint8_t sig[512];
         size_t len = 40;
         EVP_PKEY *key = load_named(harness, which);
-        EVP_MD_CTX *operation = start(harness, key, hash_for(which), NULL);
+        EVP_MD_CTX *operation = start_signature(harness, key, hash_for(which), NULL);
         assert_int_equal(EVP_DigestSign(operation, sig, &len, (const uint8_t *)"m", 1), 0);
         assert_error("BUFFER TOO SMALL", "");
         EVP_MD_CTX_free(operation);
@@ -261,41 +169,6 @@ static void a_buffer_that_is_too_small_is_refused(void **state) {
 }
 
 /* What libcrypto writes into certificates is what its own provider would have written. */
-static void the_algorithm_identifier_is_the_default_providers(void **state) {
-    const struct harness *harness = *state;
-    for (int which = 0; which < KEY_COUNT; which++) {
-        EVP_PKEY *keys[] = {load_named(harness, which), harness->agent.keys[which]};
-        OSSL_LIB_CTX *contexts[] = {harness->context, harness->agent.context};
-        for (size_t i = 0; i < 6; i++) {
-            uint8_t ids[2][128];
-            size_t lens[2];
-            bool pss = i >= 3;
-            if (pss && which != RSA_KEY) continue;
-            for (int side = 0; side < 2; side++) {
-                EVP_PKEY_CTX *params;
-                EVP_MD_CTX *operation = EVP_MD_CTX_new();
-                assert_int_equal(EVP_DigestSignInit_ex(operation, &params,
-                                                       which == ED25519_KEY ? NULL : hashes[i % 3],
-                                                       contexts[side], NULL, keys[side], NULL),
-                                 1);
-                if (pss) {
-                    EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING);
-                    EVP_PKEY_CTX_set_rsa_pss_saltlen(params, RSA_PSS_SALTLEN_DIGEST);
-                }
-                OSSL_PARAM ask[] = {
-                    OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, ids[side], 128),
-                    OSSL_PARAM_END};
-                assert_int_equal(EVP_PKEY_CTX_get_params(params, ask), 1);
-                lens[side] = ask[0].return_size;
-                EVP_MD_CTX_free(operation);
-            }
-            assert_int_equal(lens[0], lens[1]);
-            assert_memory_equal(ids[0], ids[1], lens[0]);
-        }
-        EVP_PKEY_free(keys[0]);
-    }
-}
-
 static void the_agents_refusal_is_the_reason(void **state) {
     struct harness *harness = *state;
     static const struct {
@@ -311,7 +184,7 @@ static void the_agents_refusal_is_the_reason(void **state) {
         uint8_t sig[128];
         size_t len = sizeof(sig);
         atomic_store(&harness->agent.refusal, cases[i].status);
-        EVP_MD_CTX *operation = start(harness, key, "SHA256", NULL);
+        EVP_MD_CTX *operation = start_signature(harness, key, "SHA256", NULL);
         assert_int_equal(EVP_DigestSign(operation, sig, &len, (const uint8_t *)"m", 1), 0);
         assert_error(cases[i].reason, "refused by the test");
         EVP_MD_CTX_free(operation);
@@ -328,14 +201,9 @@ int main(void) {
         TEST(ed25519_refuses_a_message_beyond_8_KiB),
         TEST(a_size_is_told_without_asking_the_agent),
         TEST(a_copied_signature_goes_its_own_way),
-        TEST(pss_salts_are_as_long_as_the_hash),
-        TEST(what_the_agent_does_not_sign_is_refused_with_a_reason),
-        TEST(an_unknown_digest_is_refused_at_once),
-        TEST(parameters_after_the_first_byte_are_refused),
         TEST(a_digest_is_signed),
         TEST(raw_data_is_not_signed),
         TEST(a_buffer_that_is_too_small_is_refused),
-        TEST(the_algorithm_identifier_is_the_default_providers),
         TEST(the_agents_refusal_is_the_reason),
     };
     return cmocka_run_group_tests(tests, harness_setup, harness_teardown);

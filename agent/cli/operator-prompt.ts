@@ -1,0 +1,39 @@
+/** What an operator is asked for a token's PIN, and when not. Input: the token as `status` tells it. */
+import { AgentError, type Result } from '@keyagent/protocol';
+import { visible } from '../visible.js';
+
+export type TokenStatus = Result<'status'>['tokens'][number];
+
+/** Not if the agent has nothing to do, and not if the PIN is typed on the reader's own pad. */
+export function needsPin({ state, flags = '' }: TokenStatus): boolean {
+  return state !== 'unlocked' && !flags.split(' ').includes('protected-authentication-path');
+}
+
+/** What the agent would refuse anyway is said before anybody types a PIN. */
+export function refusePrompt({ name, state, flags = '', detail }: TokenStatus, force: boolean): void {
+  if (state === 'absent') {
+    throw new AgentError('TOKEN_ABSENT', `token ${name} is absent; ${detail ?? 'insert it and try again'}`);
+  }
+  const set = flags.split(' ');
+  if (set.includes('user-pin-locked')) {
+    throw new AgentError(
+      'PIN_BLOCKED',
+      `the PIN of ${name} is locked; its security officer must set a new one`,
+    );
+  }
+  if (set.includes('user-pin-final-try') && !force) {
+    throw new AgentError('PIN_BLOCKED', `one wrong PIN now locks ${name}; say --force if you are sure of it`);
+  }
+}
+
+export function question({ name, label, serial, flags = '' }: TokenStatus): string {
+  const identity = [label && `label ${visible(label)}`, serial && `serial ${visible(serial)}`]
+    .filter(Boolean)
+    .join(', ');
+  const warning = flags.includes('user-pin-final-try')
+    ? ', last try before it locks'
+    : flags.includes('user-pin-count-low')
+      ? ', wrong PINs were given before'
+      : '';
+  return `PIN of token ${name}${identity && ` (${identity})`}${warning}:`;
+}

@@ -1,0 +1,49 @@
+/** Cgroups that a test makes for its own processes, under the names that systemd would give them. */
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import path from 'node:path';
+import type { Cleanup } from './cleanup.js';
+import { waitFor } from './wait.js';
+
+/** Mount point of the unified hierarchy (cgroups(7)); undefined where there is none. */
+export function cgroupRoot(): string | undefined {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return mounts.map((line) => line.split(' ')).find(([, , type]) => type === 'cgroup2')?.[1];
+}
+
+/**
+ * Makes a cgroup and whatever is missing above it; what it made goes when the test ends.
+ * @param name  as in /proc/PID/cgroup: /system.slice/x.service
+ * @returns its folder
+ */
+export function makeCgroup(cleanup: Cleanup, name: string): string {
+  let folder = cgroupRoot();
+  if (folder === undefined) throw new Error('no cgroup2 is mounted');
+  for (const part of name.split('/').filter((each) => each !== '')) {
+    folder = path.join(folder, part);
+    makeOne(cleanup, folder);
+  }
+  return folder;
+}
+
+function makeOne(cleanup: Cleanup, folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    throw error;
+  }
+  // A cgroup is busy until its last process is gone.
+  cleanup.after(async () => {
+    await waitFor(`${folder} is empty`, () => removed(folder));
+  });
+}
+
+function removed(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+    throw error;
+  }
+}
