@@ -75,7 +75,11 @@ export class Agent {
         if (error === undefined) log.warn(message, { file: config.auditFile });
         else log.error(message, { file: config.auditFile, error });
       },
-      publish: config.auditJournald ? sendToJournal(native.notify) : undefined,
+      publish: config.auditJournald
+        ? sendToJournal((path, message) => {
+            native.notify(path, message);
+          })
+        : undefined,
     });
     this.rules = config.rules;
     this.tellBlindSpots();

@@ -27,7 +27,7 @@ export function parseDaemonOptions(
     .addOption(
       new Option('--log-format <format>', 'form of the log').choices(['json', 'pretty']).default('json'),
     )
-    .option('--check-config', 'read the configuration, say whether it is good, and exit')
+    .option('--check-config', 'read the configuration, say what is wrong or odd about it, and exit')
     .version(`keyagentd ${version}`)
     .allowExcessArguments(false)
     .configureOutput({ writeOut: write.out, outputError: () => undefined })

@@ -121,7 +121,7 @@ test('while a server hangs, an operator is not made to wait for it', async (t) =
   await waitFor('clevis is being asked', asking);
   const startedAt = performance.now();
   await agent.mustKeyagent(['unlock', '--stdin'], { input: `${pin}\n` });
-  assert.ok(performance.now() - startedAt < 8000, 'clevis has 20 s');
+  assert.ok(performance.now() - startedAt < 12_000, 'clevis has 20 s');
   assert.equal(await answer(agent), 'an operator came first');
   await assertSigns(agent);
 });

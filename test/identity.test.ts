@@ -66,7 +66,7 @@ test(
     cleanup.after(() => {
       rmSync(program, { force: true });
     });
-    const asker = await Asker.start(cleanup, { socket: deployment.agent.socket, identity: games }, [program]);
+    const asker = await Asker.start(cleanup, { socket: deployment.agent.socket, identity: games }, program);
     assert.deepEqual(await rights(asker, deployment), ['byuid', 'byexe']);
     renameSync(program, `${program}.old`);
     assert.deepEqual(await rights(asker, deployment), ['byuid']);
@@ -87,8 +87,8 @@ test('a mount namespace of its own lends no path', { skip }, async (t) => {
   const trusted = '/usr/bin/true';
   const deployment = await deployFor(cleanup, trusted);
   const script = `mount --bind "$0" ${trusted} && exec ${trusted} "$@"`;
-  const asker = await Asker.start(cleanup, { socket: deployment.agent.socket, identity: games }, [
-    ...['unshare', '--mount', 'sh', '-c', script, process.execPath],
+  const asker = await Asker.start(cleanup, { socket: deployment.agent.socket, identity: games }, 'unshare', [
+    ...['--mount', 'sh', '-c', script, process.execPath],
   ]);
   assert.deepEqual(await rights(asker, deployment), ['byuid']);
 });
@@ -151,9 +151,9 @@ test(
 
 test('root of a user namespace is who it is outside', { skip }, async (t) => {
   const cleanup = cleanupAfter(t);
-  const drop = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+  const drop = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
   const become = [...drop, 'unshare', '--user', '--map-root-user'];
-  const { status } = await runCommand(become[0] ?? '', [...become.slice(1), 'test', '-r', askerProgram]);
+  const { status } = await runCommand('setpriv', [...become, 'test', '-r', askerProgram]);
   if (status !== 0) {
     t.skip('user namespaces are not allowed here, or this checkout is not readable for others');
     return;
@@ -161,6 +161,6 @@ test('root of a user namespace is who it is outside', { skip }, async (t) => {
   const deployment = await deployFor(cleanup, path.join('/nowhere', 'node'));
   // The agent's user has no name in there either: a careful client would not talk to it.
   const spec = { socket: deployment.agent.socket, careless: true };
-  const asker = await Asker.start(cleanup, spec, [...become, process.execPath]);
+  const asker = await Asker.start(cleanup, spec, 'setpriv', [...become, process.execPath]);
   assert.deepEqual(await rights(asker, deployment), ['byuid']);
 });

@@ -130,7 +130,8 @@ export class AuditLog {
   private open(): LogWriter {
     const { reason, from, unrecorded } = this;
     const writer = new LogWriter(this.settings.file, this.settings.stateDir, { reason, from, unrecorded });
-    if (this.failing) this.settings.tell(`the audit log is written again; ${unrecorded} records are not in it`);
+    if (this.failing)
+      this.settings.tell(`the audit log is written again; ${unrecorded} records are not in it`);
     this.failing = false;
     this.unrecorded = 0;
     this.publish(writer);

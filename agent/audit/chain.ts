@@ -3,7 +3,7 @@
  * the chain must pass through. Output: where it got to and warnings, or Tampered at the first line that proves it.
  */
 import { parseLine, type Line } from './parse-line.js';
-import { beginning, lineHash, type Opening, type Position } from './record.js';
+import { beginning, lineHash, type Anchor, type Opening, type Position } from './record.js';
 
 export interface Place {
   readonly file: string;
@@ -16,8 +16,8 @@ export interface Warning extends Place {
 }
 
 export class Tampered extends Error {
-  constructor({ file, line }: Place, text: string) {
-    super(`${file}:${line}: ${text}`);
+  constructor({ file, line }: { file: string; line?: number }, text: string) {
+    super(line === undefined ? `${file}: ${text}` : `${file}:${line}: ${text}`);
     this.name = 'Tampered';
   }
 }
@@ -69,36 +69,50 @@ export class Chain {
   /** A line that is no record has to be the one that the next line says was left unfinished. */
   private checkUnfinished(next: Line | undefined): void {
     if (this.unfinished === undefined) return;
-    if (next?.opening?.unfinished !== this.unfinished) throw new Tampered(this.place, 'this is not a record');
+    const opening = next?.opening;
+    if (opening?.unfinished !== this.unfinished || opening.anchor.state === 'closed') {
+      throw new Tampered(this.place, 'this is not a record');
+    }
     this.warn('an unfinished line: the agent was killed, or the disk was full');
   }
 
   private checkOpening(place: Place, seq: number, { anchor, reason, rebooted, unrecorded }: Opening): void {
     if (anchor.state === 'forged' || (anchor.state === 'missing' && seq !== 1)) {
-      throw new Tampered(place, `the head was ${anchor.state} when this agent began: nothing before is vouched for`);
+      throw new Tampered(
+        place,
+        `the head was ${anchor.state} when this agent began: nothing before is vouched for`,
+      );
     }
     if (this.first !== undefined) this.checkAnchor(place, anchor, rebooted);
     if (anchor.state === 'open' && reason === 'start' && anchor.seq > 0) {
       this.warn('an agent began after one that did not end in order', place);
     }
-    if (unrecorded !== undefined) this.warn(`${unrecorded} records before this line could not be written`, place);
+    if (unrecorded !== undefined)
+      this.warn(`${unrecorded} records before this line could not be written`, place);
   }
 
-  private checkAnchor(place: Place, anchor: Position & { synced: number }, rebooted: boolean): void {
+  private checkAnchor(place: Place, anchor: Anchor, rebooted: boolean): void {
     const { seq } = this.last;
     if (anchor.seq > seq) {
       const missing = range(seq + 1, anchor.seq);
       if (!rebooted || seq < anchor.synced) throw new Tampered(place, `${missing} missing before this line`);
       this.warn(`${missing} missing: not yet on disk when the machine went down`, place);
     } else if (this.hashOf(anchor.seq) !== anchor.hash) {
-      throw new Tampered(place, `record ${anchor.seq} is not the one that the head named when this line was written`);
+      throw new Tampered(
+        place,
+        `record ${anchor.seq} is not the one that the head named when this line was written`,
+      );
     } else if (anchor.seq < seq) {
-      this.warn(`${range(anchor.seq + 1, seq)} not vouched for by a head`, place);
+      const added = range(anchor.seq + 1, seq);
+      if (anchor.state === 'closed')
+        throw new Tampered(place, `${added} here, but the agent had ended before`);
+      this.warn(`${added} not vouched for by a head`, place);
     }
   }
 
   private checkFirst(place: Place, { seq, prev, opening }: Line): void {
-    if (opening === undefined) throw new Tampered(place, 'lines before this one are missing: a file has an opening line');
+    if (opening === undefined)
+      throw new Tampered(place, 'lines before this one are missing: a file has an opening line');
     if ((seq === 1 || this.unfinished !== undefined) && prev !== this.hash) {
       throw new Tampered(place, 'it names a line before it that is not here');
     }

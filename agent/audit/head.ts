@@ -66,7 +66,8 @@ export function readHead(file: string, key: KeyObject): Head | 'forged' | undefi
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  const [seq = '', hash = '', synced = '', state = '', boot = '', pid = '', startTicks = ''] = text.split(' ');
+  const [seq = '', hash = '', synced = '', state = '', boot = '', pid = '', startTicks = ''] =
+    text.split(' ');
   const head = {
     seq: Number(seq),
     hash,
@@ -87,7 +88,9 @@ export function writeHead(fd: number, key: KeyObject, head: Head): void {
 function headText({ seq, hash, synced, closed, writer }: Head, key: KeyObject): string {
   const { boot, pid, startTicks } = writer;
   const text = `${seq} ${hash} ${synced} ${closed ? 'closed' : 'open'} ${boot} ${pid} ${startTicks}`;
-  return `${text} ${createHmac('sha256', key).update(purpose + text).digest('hex')}`;
+  return `${text} ${createHmac('sha256', key)
+    .update(purpose + text)
+    .digest('hex')}`;
 }
 
 export function syncDirectory(path: string): void {

@@ -45,7 +45,7 @@ function readEnd(fd: number, size: number): Buffer {
 }
 
 function lastNumber(text: Buffer): number {
-  for (let end = text.length; end >= 0; ) {
+  for (let end = text.length; end >= 0;) {
     // A negative offset would count from the end.
     const start = end === 0 ? 0 : text.lastIndexOf(newline, end - 1) + 1;
     const line = parseLine(text.subarray(start, end));

@@ -6,6 +6,8 @@ import { linesOf, logFiles } from './log-files.js';
 import type { Position } from './record.js';
 import { isRunning, isThisBoot } from './writer.js';
 
+export { Tampered };
+
 export interface Verification {
   readonly files: readonly string[];
   /** Numbers of the first and the last record. */
@@ -33,7 +35,7 @@ export async function verify({ file, headFile, key, expected }: LogAndHead): Pro
     for await (const bytes of linesOf(each)) chain.add({ file: each, line: ++line }, bytes);
   }
   if (chain.first === undefined) {
-    throw new Tampered({ file, line: 0 }, `there is no record; the head names record ${head.seq}`);
+    throw new Tampered({ file }, `there is no record; the head names record ${head.seq}`);
   }
   for (const position of positions) requirePosition(chain, position, head);
   checkEnd(chain, trustedHead(headFile, key));
@@ -42,8 +44,8 @@ export async function verify({ file, headFile, key, expected }: LogAndHead): Pro
 
 function trustedHead(file: string, key: KeyObject): Head {
   const head = readHead(file, key);
-  if (head === undefined) throw new Tampered({ file, line: 0 }, 'the head is missing');
-  if (head === 'forged') throw new Tampered({ file, line: 1 }, 'the head was not made with the key of this log');
+  if (head === undefined) throw new Tampered({ file }, 'the head is missing');
+  if (head === 'forged') throw new Tampered({ file }, 'the head was not made with the key of this log');
   return head;
 }
 
@@ -74,6 +76,12 @@ function checkEnd(chain: Chain, { seq, hash, closed, writer }: Head): void {
   if (!closed && isRunning(writer)) {
     if (seq < last.seq) chain.warn(`${range(seq + 1, last.seq)} not vouched for yet; verify again`);
     return;
+  }
+  if (closed && (unfinished !== undefined || seq < last.seq)) {
+    throw new Tampered(
+      chain.place,
+      `the agent ended in order with record ${seq}: what follows is not its own`,
+    );
   }
   if (unfinished !== undefined) chain.warn('an unfinished line: the agent was killed, or the disk was full');
   if (seq < last.seq) chain.warn(`${range(seq + 1, last.seq)} not vouched for by the head`);

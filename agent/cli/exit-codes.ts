@@ -52,6 +52,8 @@ const commandExitCodes = {
   NO_INPUT: sysexits.noInput,
   /** An output file cannot be written. */
   NO_OUTPUT: sysexits.cantCreate,
+  /** The audit log is not what the agent wrote. */
+  TAMPERED: sysexits.dataErr,
   /** Ctrl-C at a prompt: as a shell reports SIGINT. */
   INTERRUPTED: 130,
 } as const;

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import type { Surroundings } from '../config/locations.js';
 import { version } from '../version.js';
+import { addAudit } from './commands/audit.js';
 import { addCert } from './commands/cert.js';
 import { addCheckAccess } from './commands/check-access.js';
 import { addDecrypt } from './commands/decrypt.js';
@@ -32,6 +33,7 @@ const commands = [
   addRef,
   addCheckAccess,
   addKeyring,
+  addAudit,
   addEnv,
   addReload,
   addStop,

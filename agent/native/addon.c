@@ -8,6 +8,7 @@ NAPI_MODULE_INIT() {
     static const napi_property_descriptor functions[] = {
         FUNCTION("peerCredentials", ka_peer_credentials),
         FUNCTION("peerIsAlive", ka_peer_is_alive),
+        FUNCTION("fileIdentity", ka_file_identity),
         FUNCTION("hardenProcess", ka_process_harden),
         FUNCTION("dieWithParent", ka_process_die_with_parent),
         FUNCTION("writeSecret", ka_secret_write),

@@ -23,6 +23,12 @@ export interface Native {
    * @returns null on kernels that cannot tell (before 6.5)
    */
   peerIsAlive(fd: number): boolean | null;
+  /**
+   * Device and inode of the file that a path leads to: the same text for the same file, whatever mount namespaces its
+   * paths are of. Never waits for a file system that somebody else serves, as far as the path's folders let it.
+   * Throws an Error with `code` (ENOENT, EACCES, ...).
+   */
+  fileIdentity(path: string): string;
   /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core dump, no ptrace by the same uid, no reading of /proc/PID/mem. */
   hardenProcess(): void;
   /** PR_SET_PDEATHSIG SIGKILL: a host that hangs in a module's call does not outlive the agent. */

@@ -53,7 +53,7 @@ function mismatchOfProgram({ units, exes }: Rule, peer: Peer): RuleField | undef
   if (units === undefined && exes === undefined) return undefined;
   const program = peer.program?.();
   if (units !== undefined && (program?.unit === undefined || !units.includes(program.unit))) return 'units';
-  if (exes !== undefined && (program?.exe === undefined || !exes.includes(program.exe))) return 'exe';
+  if (exes !== undefined && (program === undefined || !exes.some(program.runs))) return 'exe';
   return undefined;
 }
 

@@ -21,13 +21,16 @@ export interface Peer {
 }
 
 export interface Program {
-  /** Path of the executable, and the file of that path is what runs; otherwise undefined. */
-  readonly exe: string | undefined;
+  /**
+   * Whether the file that this path leads to is the executable that runs. False for one that was replaced or deleted,
+   * and for another file that a mount namespace shows under the path.
+   */
+  readonly runs: (path: string) => boolean;
   /** Service of the system manager that the process belongs to. */
   readonly unit: string | undefined;
   /** Path of the executable as the kernel prints it, "(deleted)" included: to be told, not to be trusted. */
   readonly shownExe: string | undefined;
-  /** Why `exe` and `unit` are both undefined, when the process could not be trusted or looked at. */
+  /** Why it runs nothing and belongs to no unit, when the process cannot be trusted or looked at. */
   readonly doubt: string | undefined;
 }
 
@@ -40,5 +43,6 @@ export function imaginedPeer(description: {
   readonly exe?: string;
 }): Peer {
   const { uid, gid, groups, unit, exe } = description;
-  return { uid, gid, groups, pid: 0, program: () => ({ exe, unit, shownExe: exe, doubt: undefined }) };
+  const program: Program = { runs: (path) => path === exe, unit, shownExe: exe, doubt: undefined };
+  return { uid, gid, groups, pid: 0, program: () => program };
 }

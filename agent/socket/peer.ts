@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { AgentError } from '@keyagent/protocol';
 import { native, type PeerCredentials } from '../native/index.js';
 import type { Peer, Program } from '../policy/peer.js';
-import { fileIdentity, processFacts, type ProcessFacts } from './process.js';
+import { executableOf, processFacts, type ProcessFacts } from './process.js';
 import { unitOf } from './unit.js';
 
 /** The descriptor of a socket; Node has no public way to it. */
@@ -64,7 +64,7 @@ class ConnectedPeer implements Peer {
   /** One look for all rules of one decision, which never waits for anything. */
   program(): Program {
     if (this.#isFresh) return this.#last;
-    this.#last = this.#look();
+    this.#last = this.#isUnchanged() ? this.#last : this.#look();
     this.#isFresh = true;
     queueMicrotask(() => {
       this.#isFresh = false;
@@ -72,21 +72,29 @@ class ConnectedPeer implements Peer {
     return this.#last;
   }
 
+  /** The short way to what the last look saw: only root moves a process to another unit. */
+  #isUnchanged(): boolean {
+    if (this.#last.doubt !== undefined) return this.#doubt !== undefined;
+    const exeFile = executableOf(this.pid);
+    // Asked after: it proves that this was the process that connected.
+    return native.peerIsAlive(descriptor(this.#socket)) === true && exeFile === this.#exeFile;
+  }
+
   #look(): Program {
-    if (this.#doubt !== undefined) return doubtful(this.#doubt);
     const facts = processFacts(this.pid);
-    // Asked after the facts were read: it proves that they are the facts of the process that connected.
     this.#doubt = this.#doubtAbout(facts);
     if (this.#doubt !== undefined) return doubtful(this.#doubt, facts?.shownExe);
     if (facts === undefined) return doubtful('this agent cannot see the process in /proc');
+    const { exeFile } = facts;
     return {
-      exe: confirmed(facts),
+      runs: (path) => exeFile !== undefined && exeFile === identityOf(path),
       unit: unitOf(facts.cgroup),
       shownExe: facts.shownExe,
       doubt: undefined,
     };
   }
 
+  /** Asked after the facts were read: that it lives proves that they are its own. */
   #doubtAbout(facts: ProcessFacts | undefined): string | undefined {
     if (native.peerIsAlive(descriptor(this.#socket)) === false) return 'the process that connected has ended';
     if (facts === undefined) return undefined;
@@ -99,21 +107,17 @@ class ConnectedPeer implements Peer {
   }
 }
 
-/** The path, if the file of that path is what runs: not deleted or replaced since, nor of another mount namespace. */
-function confirmed({ shownExe, exeFile }: ProcessFacts): string | undefined {
-  if (shownExe === undefined || exeFile === undefined) return undefined;
-  return pathIdentity(shownExe) === exeFile ? shownExe : undefined;
-}
-
-function pathIdentity(path: string): string | undefined {
+/** Of the file of a path in a rule; undefined when there is none, or none that this agent can see. */
+function identityOf(path: string): string | undefined {
   try {
-    return fileIdentity(path);
-  } catch {
-    // Whatever keeps this agent from looking at that path, it is not the path of a rule that it can confirm.
-    return undefined;
+    return native.fileIdentity(path);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
+    throw error;
   }
 }
 
 function doubtful(doubt: string, shownExe?: string): Program {
-  return { exe: undefined, unit: undefined, shownExe, doubt };
+  return { runs: () => false, unit: undefined, shownExe, doubt };
 }

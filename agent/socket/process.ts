@@ -2,14 +2,15 @@
  * What /proc tells about a process, all of it read through one directory descriptor, which never comes to stand for
  * another process.
  */
-import { closeSync, constants, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { native } from '../native/index.js';
 
 export interface ProcessFacts {
   /** Clock ticks after boot, as text: with the pid it names one process. */
   readonly startTime: string;
   /** Path of the executable as the kernel prints it; undefined where this agent may not look (ptrace(2)). */
   readonly shownExe: string | undefined;
-  /** Device and inode of the executable. */
+  /** Which file the executable is, as native.fileIdentity says. */
   readonly exeFile: string | undefined;
   /** Content of /proc/PID/cgroup. */
   readonly cgroup: string;
@@ -23,16 +24,20 @@ export function processFacts(pid: number): ProcessFacts | undefined {
     return {
       startTime: startTimeIn(directory),
       shownExe,
-      exeFile: shownExe === undefined ? undefined : ifAllowed(() => fileIdentity(exe)),
+      exeFile: shownExe === undefined ? undefined : ifAllowed(() => native.fileIdentity(exe)),
       cgroup: readFileSync(`${directory}/cgroup`, 'utf8'),
     };
   });
 }
 
-/** Tells whether two paths lead to the same file, whatever mount namespaces they were written in. */
-export function fileIdentity(path: string): string | undefined {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? undefined : `${stat.dev} ${stat.ino}`;
+/** Which file a process runs; undefined when this agent cannot see that. By its pid: ask afterwards whether it lives. */
+export function executableOf(pid: number): string | undefined {
+  try {
+    return native.fileIdentity(`/proc/${pid}/exe`);
+  } catch (error) {
+    if (hasCode(error, ['ENOENT', 'ESRCH', 'EACCES', 'EPERM'])) return undefined;
+    throw error;
+  }
 }
 
 function inProcessDirectory<T>(pid: number, read: (directory: string) => T): T | undefined {

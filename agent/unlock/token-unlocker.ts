@@ -61,8 +61,13 @@ export class TokenUnlocker {
   private expired = false;
 
   constructor(private readonly parts: UnlockerParts) {
-    parts.token.on('opened', () => {
-      this.startAutomatic(parts.token.config.unlock);
+    const { token, revocation } = parts;
+    token.on('opened', () => {
+      const { unlock } = token.config;
+      const mayUnlock = unlock[0] !== 'prompt' && !revocation.has(token.name) && !this.expired;
+      // Requests that come meanwhile are held: a server that starts with the machine finds its key.
+      if (token.state === 'locked' && mayUnlock) token.setState('unlocking', 'asking its PIN sources');
+      this.startAutomatic(unlock);
     });
   }
 

@@ -55,9 +55,14 @@ export class Asker {
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }
 
-  /** @param command  program and arguments before the asker's own; default: the node that runs the test */
-  static async start(cleanup: Cleanup, spec: AskerSpec, command = [process.execPath]): Promise<Asker> {
-    const [program = '', ...args] = [...command, askerProgram, JSON.stringify(spec)];
+  /** @param program  and its arguments before the asker's own; default: the node that runs the test */
+  static async start(
+    cleanup: Cleanup,
+    spec: AskerSpec,
+    program = process.execPath,
+    before: readonly string[] = [],
+  ): Promise<Asker> {
+    const args = [...before, askerProgram, JSON.stringify(spec)];
     return Asker.from(cleanup, spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] }));
   }
 

@@ -2,13 +2,11 @@
  * `keyagent audit verify [FILE]`: the audit log against its own chain and its head. Asks no agent; needs to read the log,
  * the head and the head's key. Exit 0 good (warnings on standard error), 65 with the line where it was tampered with.
  */
-import type { KeyObject } from 'node:crypto';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { Tampered } from '../../audit/chain.js';
 import { headPaths, readHeadKey } from '../../audit/head.js';
 import type { Position } from '../../audit/record.js';
-import { verify, type Verification } from '../../audit/verify.js';
+import type { Verification } from '../../audit/verify.js';
 import { auditFile, stateDir } from '../../config/locations.js';
 import { CommandError } from '../exit-codes.js';
 import type { Session } from '../session.js';
@@ -53,14 +51,14 @@ function placesOf(file: string | undefined, { head, key }: Options, { options, a
 }
 
 async function verified({ file, headFile, keyFile }: Places, expected: Position[]): Promise<Verification> {
+  const { Tampered, verify } = await import('../../audit/verify.js');
   try {
-    const key: KeyObject = readHeadKey(keyFile);
-    return await verify({ file, headFile, key, expected });
+    return await verify({ file, headFile, key: readHeadKey(keyFile), expected });
   } catch (cause) {
     if (cause instanceof Tampered) throw new CommandError('TAMPERED', cause.message, { cause });
     const { code, path: name } = cause as NodeJS.ErrnoException;
     if (code === undefined || name === undefined) throw cause;
-    const advice = 'run this as root or as the agent\'s user, or name the files (FILE, --head, --key)';
+    const advice = "run this as root or as the agent's user, or name the files (FILE, --head, --key)";
     throw new CommandError('NO_INPUT', `${name}: cannot be read (${code}); ${advice}`, { cause });
   }
 }
@@ -77,7 +75,10 @@ async function report({ files, first, last, warnings }: Verification, session: S
 function parseHeads(text: string, before: Position[] = []): Position[] {
   const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? [];
   if (seq === undefined || hash === undefined) {
-    throw new CommandError('USAGE', `"${text}" is no head; write it as NUMBER:HASH, as "audit head" in the journal has it`);
+    throw new CommandError(
+      'USAGE',
+      `"${text}" is no head; write it as NUMBER:HASH, as "audit head" in the journal has it`,
+    );
   }
   return [...before, { seq: Number(seq), hash }];
 }

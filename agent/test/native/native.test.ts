@@ -46,7 +46,7 @@ void describe('peerCredentials', { timeout }, () => {
     const { peer, child } = await connectedChild(t);
     const { uid, gid, pid, groups } = native.peerCredentials(fdOf(peer));
     assert.deepEqual([uid, gid, pid], [process.getuid?.(), process.getgid?.(), child.pid]);
-    const supplementary = (/^Groups:(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8')))?.[1] ?? '';
+    const supplementary = /^Groups:(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
     assert.deepEqual([...groups], supplementary.trim().split(/\s+/).filter(Boolean).map(Number));
   });
 

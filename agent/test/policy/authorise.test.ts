@@ -18,8 +18,9 @@ function peer(uid: number, gid = uid, groups: number[] = []): Peer {
 }
 
 /** A peer whose program is known, or doubtful. */
-function running(uid: number, program: Partial<Program>): Peer {
-  const known = { exe: undefined, unit: undefined, shownExe: undefined, doubt: undefined, ...program };
+function running(uid: number, { exe, ...program }: Partial<Program> & { exe?: string }): Peer {
+  const runs = (path: string): boolean => path === exe;
+  const known = { runs, unit: undefined, shownExe: undefined, doubt: undefined, ...program };
   return { ...peer(uid), program: () => known };
 }
 
