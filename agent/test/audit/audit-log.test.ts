@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
@@ -13,26 +13,12 @@ import {
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { readHead, readHeadKey } from '@keyagent/agent/audit/head.js';
 import type { AuditSettings } from '@keyagent/agent/audit/audit-log.js';
 import type { Position } from '@keyagent/agent/audit/record.js';
-import { ScratchLog, sign, signed } from './scratch-log.js';
+import { ScratchLog, killedWriter, sign, signed } from './scratch-log.js';
 
-const killedWriter = fileURLToPath(new URL('killed-writer.js', import.meta.url));
 const denied = { code: 'INTERNAL', message: /^the audit log cannot be written/ };
-
-/** An agent that ends by SIGKILL after this many signatures. */
-function killAfter(log: ScratchLog, signatures: number, how = 'kill'): void {
-  const { signal, stderr } = spawnSync(process.execPath, [
-    killedWriter,
-    log.file,
-    log.folder,
-    String(signatures),
-    how,
-  ]);
-  assert.equal(signal, 'SIGKILL', String(stderr));
-}
 
 describe('the audit log', () => {
   it('has a record when it says so, in the order of the operations', async (t) => {
@@ -130,13 +116,13 @@ describe('the audit log', () => {
 describe('an agent that was killed', () => {
   it('leaves a log that is good, with a warning', async (t) => {
     const log = new ScratchLog(t);
-    killAfter(log, 3);
+    log.killAfter(3);
     assert.deepEqual(await log.warnings(), ['audit.jsonl:4: the agent did not end in order']);
   });
 
   it('is told by the next one', async (t) => {
     const log = new ScratchLog(t);
-    killAfter(log, 3);
+    log.killAfter(3);
     await log.live(1);
     assert.deepEqual(await log.warnings(), [
       'audit.jsonl:5: an agent began after one that did not end in order',
@@ -145,7 +131,7 @@ describe('an agent that was killed', () => {
 
   it('may leave an unfinished line: the next one goes on after it and says so', async (t) => {
     const log = new ScratchLog(t);
-    killAfter(log, 3);
+    log.killAfter(3);
     appendFileSync(log.file, '{"seq":5,"prev":"00');
     const unfinished = 'audit.jsonl:5: an unfinished line: the agent was killed, or the disk was full';
     assert.deepEqual(await log.warnings(), [unfinished, 'audit.jsonl:5: the agent did not end in order']);
@@ -165,7 +151,7 @@ describe('an agent that was killed', () => {
 
   it('may leave a whole line without its end', async (t) => {
     const log = new ScratchLog(t);
-    killAfter(log, 3);
+    log.killAfter(3);
     truncateSync(log.file, statSync(log.file).size - 1);
     await log.live(1);
     assert.deepEqual(await log.warnings(), [
@@ -175,7 +161,7 @@ describe('an agent that was killed', () => {
 
   it('may leave the lines of its last milliseconds without a head that names them', async (t) => {
     const log = new ScratchLog(t);
-    killAfter(log, 3, 'kill-at-once');
+    log.killAfter(3, 'kill-at-once');
     assert.deepEqual(await log.warnings(), [
       'audit.jsonl:4: records 3 to 4 are not vouched for by the head',
       'audit.jsonl:4: the agent did not end in order',
@@ -201,7 +187,7 @@ describe('an agent that was killed', () => {
   ] as const) {
     it(`is no excuse for ${name}`, async (t) => {
       const log = new ScratchLog(t);
-      killAfter(log, 3);
+      log.killAfter(3);
       log.tamper(damage);
       assert.equal(await log.verdict(), verdict);
       await log.live(1);

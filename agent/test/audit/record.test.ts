@@ -2,13 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { sendToJournal } from '@keyagent/agent/audit/journal.js';
-import {
-  auditUri,
-  beginning,
-  lineHash,
-  recordLine,
-  type AuditRecord,
-} from '@keyagent/agent/audit/record.js';
+import { auditUri, beginning, lineHash, recordLine, type AuditRecord } from '@keyagent/agent/audit/record.js';
 import { signed } from './scratch-log.js';
 
 const time = '2026-01-31T12:00:00.000Z';
@@ -16,7 +10,11 @@ const time = '2026-01-31T12:00:00.000Z';
 describe('a record', () => {
   it('is one line of JSON with the number and the hash of the line before', () => {
     assert.equal(
-      recordLine({ seq: 41, hash: 'ab'.repeat(32) }, time, { ...signed, cause: 'CKR_DEVICE_ERROR', outcome: 'TOKEN_ERROR' }),
+      recordLine({ seq: 41, hash: 'ab'.repeat(32) }, time, {
+        ...signed,
+        cause: 'CKR_DEVICE_ERROR',
+        outcome: 'TOKEN_ERROR',
+      }),
       `{"seq":42,"prev":"${'ab'.repeat(32)}","time":"${time}","event":"sign","uid":33,"gid":33,"pid":4711,` +
         '"key":"pkcs11:token=web;object=www","alg":"ecdsa-sha256","mechanism":"ecdsa","rule":"apache",' +
         '"outcome":"TOKEN_ERROR","cause":"CKR_DEVICE_ERROR","queue_us":12,"token_us":345}',
@@ -24,7 +22,14 @@ describe('a record', () => {
   });
 
   it('tells how sure it is of what runs behind a peer', () => {
-    const peer = { uid: 33, gid: 33, pid: 4711, exe: '/usr/sbin/apache2', unit: 'apache2.service', sure: 'pidfd' };
+    const peer = {
+      uid: 33,
+      gid: 33,
+      pid: 4711,
+      exe: '/usr/sbin/apache2',
+      unit: 'apache2.service',
+      sure: 'pidfd',
+    };
     const line = recordLine(beginning, time, { event: 'lock', outcome: 'ok', peer });
     assert.match(line, /"exe":"\/usr\/sbin\/apache2","unit":"apache2\.service","sure":"pidfd"/);
   });
@@ -37,7 +42,13 @@ describe('a record', () => {
 
   it('leaves out what an object has besides', () => {
     const peer = { uid: 33, gid: 33, pid: 4711, groups: [44], pin: '1234' };
-    const record = { ...signed, peer, pin: Buffer.from('1234'), digest: new Uint8Array(32), message: 'secret' };
+    const record = {
+      ...signed,
+      peer,
+      pin: Buffer.from('1234'),
+      digest: new Uint8Array(32),
+      message: 'secret',
+    };
     assert.equal(recordLine(beginning, time, record), recordLine(beginning, time, signed));
   });
 
@@ -53,11 +64,11 @@ describe('a record', () => {
       { event: 'sign', outcome: 'ok', message: secret },
       // @ts-expect-error no such field
       { event: 'decrypt', outcome: 'ok', plaintext: secret },
-      // @ts-expect-error not bytes
+      // @ts-expect-error a name is not bytes
       { event: 'sign', outcome: 'ok', rule: secret },
-      // @ts-expect-error not any text
+      // @ts-expect-error it takes not any text
       { event: 'sign', outcome: 'TOKEN_ERROR', cause: 'whatever an error said' },
-      // @ts-expect-error not any text
+      // @ts-expect-error it takes not any text
       { event: 'sign', outcome: 'ok', key: '1234' },
     ];
     assert.equal(refused.length, 7);

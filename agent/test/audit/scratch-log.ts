@@ -1,12 +1,17 @@
 /** A log in a folder of the test's own, written by real AuditLogs, and what an intruder could do to its lines. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { AuditLog, type AuditSettings } from '@keyagent/agent/audit/audit-log.js';
 import { headPaths, readHeadKey } from '@keyagent/agent/audit/head.js';
 import type { AuditRecord, Position } from '@keyagent/agent/audit/record.js';
 import { verify, type Verification } from '@keyagent/agent/audit/verify.js';
+
+export const killedWriter = fileURLToPath(new URL('killed-writer.js', import.meta.url));
 
 export const signed: AuditRecord = {
   event: 'sign',
@@ -66,6 +71,13 @@ export class ScratchLog {
     const log = this.open();
     await sign(log, signatures);
     log.close();
+  }
+
+  /** An agent that ends by SIGKILL after this many signatures. */
+  killAfter(signatures: number, how = 'kill'): void {
+    const argv = [killedWriter, this.file, this.folder, String(signatures), how];
+    const { signal, stderr } = spawnSync(process.execPath, argv);
+    assert.equal(signal, 'SIGKILL', String(stderr));
   }
 
   lines(file = this.file): string[] {
