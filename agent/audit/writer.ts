@@ -13,17 +13,28 @@ export function thisWriter(): Writer {
   return { boot: bootId(), pid: process.pid, startTicks: startTicks(process.pid) ?? 0 };
 }
 
+/** False too where it cannot be known: then what a crash of the machine explains is not called tampering. */
 export function isThisBoot({ boot }: Writer): boolean {
-  return boot === bootId();
+  return boot !== unknown && boot === bootId();
 }
 
 /** False too where /proc does not show it, as in another container. */
-export function isRunning(writer: Writer): boolean {
-  return isThisBoot(writer) && startTicks(writer.pid) === writer.startTicks;
+export function isRunning({ boot, pid, startTicks: since }: Writer): boolean {
+  const now = bootId();
+  const otherBoot = boot !== now && boot !== unknown && now !== unknown;
+  return !otherBoot && startTicks(pid) === since;
 }
 
+const unknown = 'unknown';
+
+/** systemd's ProcSubset=pid hides the file: the unit says it in a variable, without hyphens (%b). */
 function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '');
+  } catch (error) {
+    if (!isOutOfSight(error)) throw error;
+    return /^[0-9a-f]{32}$/.exec(process.env['KEYAGENT_BOOT_ID'] ?? '')?.[0] ?? unknown;
+  }
 }
 
 /** proc(5): the name in parentheses may hold anything; state is the field after it, start time the 20th. */
@@ -32,9 +43,13 @@ function startTicks(pid: number): number | undefined {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   } catch (error) {
-    if (['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw error;
+    if (!isOutOfSight(error)) throw error;
+    return undefined;
   }
   const [state = '', ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return /[ZX]/.test(state) ? undefined : Number(fields[18]);
+}
+
+function isOutOfSight(error: unknown): boolean {
+  return ['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

@@ -22,7 +22,7 @@ export interface Native {
    * @param fd a connected Unix socket. Throws an Error with `code` (EMFILE, ...).
    * @returns null on kernels that cannot tell (before 6.5)
    */
-  peerIsAlive(fd: number): boolean | null;
+  readonly peerIsAlive: (fd: number) => boolean | null;
   /**
    * Device and inode of the file that a path leads to: the same text for the same file, whatever mount namespaces its
    * paths are of. Never waits for a file system that somebody else serves, as far as the path's folders let it.

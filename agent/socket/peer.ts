@@ -10,17 +10,27 @@ import type { Peer, Program } from '../policy/peer.js';
 import { executableOf, processFacts, type ProcessFacts } from './process.js';
 import { unitOf } from './unit.js';
 
-/** The descriptor of a socket; Node has no public way to it. */
-function descriptor(socket: Socket): number {
+/** The descriptor of a socket, undefined once it is closed; Node has no public way to it. */
+function descriptor(socket: Socket): number | undefined {
   const handle = (socket as Socket & { _handle?: { fd?: number } | null })._handle;
-  if (handle?.fd === undefined || handle.fd < 0) throw new AgentError('UNAVAILABLE', 'the peer is gone');
-  return handle.fd;
+  return handle?.fd === undefined || handle.fd < 0 ? undefined : handle.fd;
 }
 
-/** @param overflowUid  the uid that stands for everybody whom this user namespace has no uid for */
-export function identify(socket: Socket, overflowUid: number): Peer {
-  return new ConnectedPeer(socket, native.peerCredentials(descriptor(socket)), overflowUid);
+/**
+ * @param overflowUid  the uid that stands for everybody whom this user namespace has no uid for
+ * @param isAlive      as native.peerIsAlive: tells apart the kernels that know from those that do not
+ */
+export function identify(socket: Socket, overflowUid: number, isAlive: IsAlive = native.peerIsAlive): Peer {
+  const fd = descriptor(socket);
+  if (fd === undefined) throw new AgentError('UNAVAILABLE', 'the peer is gone');
+  const alive = (): boolean | null => {
+    const now = descriptor(socket);
+    return now === undefined ? false : isAlive(now);
+  };
+  return new ConnectedPeer(native.peerCredentials(fd), alive, overflowUid);
 }
+
+type IsAlive = (fd: number) => boolean | null;
 
 class ConnectedPeer implements Peer {
   readonly uid: number;
@@ -28,7 +38,7 @@ class ConnectedPeer implements Peer {
   readonly groups: readonly number[];
   readonly pid: number;
   readonly unmapped: boolean;
-  readonly #socket: Socket;
+  readonly #alive: () => boolean | null;
   /** With the pid it names the process that was there at accept. */
   #startTime: string | undefined;
   /** The executable at accept. */
@@ -39,13 +49,13 @@ class ConnectedPeer implements Peer {
   /** `last` is from the decision that is being made. */
   #isFresh = false;
 
-  constructor(socket: Socket, who: PeerCredentials, overflowUid: number) {
+  constructor(who: PeerCredentials, alive: () => boolean | null, overflowUid: number) {
     this.uid = who.uid;
     this.gid = who.gid;
     this.groups = who.groups;
     this.pid = who.pid;
     this.unmapped = who.uid === overflowUid;
-    this.#socket = socket;
+    this.#alive = alive;
     this.#last = this.#look();
   }
 
@@ -77,7 +87,7 @@ class ConnectedPeer implements Peer {
     if (this.#last.doubt !== undefined) return this.#doubt !== undefined;
     const exeFile = executableOf(this.pid);
     // Asked after: it proves that this was the process that connected.
-    return native.peerIsAlive(descriptor(this.#socket)) === true && exeFile === this.#exeFile;
+    return this.#alive() === true && exeFile === this.#exeFile;
   }
 
   #look(): Program {
@@ -96,7 +106,7 @@ class ConnectedPeer implements Peer {
 
   /** Asked after the facts were read: that it lives proves that they are its own. */
   #doubtAbout(facts: ProcessFacts | undefined): string | undefined {
-    if (native.peerIsAlive(descriptor(this.#socket)) === false) return 'the process that connected has ended';
+    if (this.#alive() === false) return 'the process that connected has ended';
     if (facts === undefined) return undefined;
     const { startTime, exeFile } = facts;
     // All that there is on kernels that cannot say whether a peer is alive.

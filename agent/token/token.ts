@@ -38,8 +38,6 @@ export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'r
 
 /** Requests of one token that wait for their turn. */
 const waitingMax = 4096;
-/** Requests at the hosts for each session: one in work and one behind it. The rest waits here, in fair order. */
-const perSession = 2;
 const retryMs = { first: 1000, last: 30_000 };
 
 export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
@@ -65,7 +63,8 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
     super();
     this.availability = new Availability(config.name, settings.holdMs);
     this.queue = new FairQueue({
-      places: perSession * config.sessions * config.hosts,
+      // What no session is free for waits here, in turn: a host serves whoever came first.
+      places: config.sessions * config.hosts,
       waiting: waitingMax,
       busy: `token ${config.name} has too many requests waiting; try again`,
       retryAfterMs: 100,

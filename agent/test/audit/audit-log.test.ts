@@ -18,6 +18,7 @@ import type { AuditSettings } from '@keyagent/agent/audit/audit-log.js';
 import type { Position } from '@keyagent/agent/audit/record.js';
 import { ScratchLog, killedWriter, sign, signed } from './scratch-log.js';
 
+const isRoot = process.getuid?.() === 0;
 const denied = { code: 'INTERNAL', message: /^the audit log cannot be written/ };
 
 describe('the audit log', () => {
@@ -196,7 +197,28 @@ describe('an agent that was killed', () => {
   }
 });
 
-const isRoot = process.getuid?.() === 0;
+describe(
+  'an agent that sees processes only in /proc',
+  { skip: isRoot ? false : 'needs root, for unshare' },
+  () => {
+    const mount = 'mount -t proc -o subset=pid proc /proc && exec "$@"';
+    const start = ['unshare', '--mount', 'sh', '-c', mount, 'sh', process.execPath] as const;
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '');
+
+    it('writes its log as any other', async (t) => {
+      const log = new ScratchLog(t);
+      log.killAfter(3, 'kill', start);
+      assert.deepEqual(await log.warnings(), ['audit.jsonl:4: the agent did not end in order']);
+    });
+
+    it('is told by a variable which boot this is', async (t) => {
+      const log = new ScratchLog(t);
+      log.killAfter(3, 'kill', start, { KEYAGENT_BOOT_ID: boot });
+      log.tamper((lines) => lines.slice(0, -1));
+      assert.equal(await log.verdict(), 'audit.jsonl:3: record 4 is missing after this line');
+    });
+  },
+);
 
 /** A file system of 64 KiB in the log's folder. */
 function smallDisk(log: ScratchLog): { file: string; fill: () => void; free: () => void } {

@@ -13,7 +13,7 @@ async function afterPowerLoss(t: TestContext, left: number): Promise<ScratchLog>
   const head = readHead(log.headFile, key);
   assert.ok(typeof head === 'object');
   const fd = openSync(log.headFile, 'r+');
-  const writer = { ...head.writer, boot: '00000000-0000-4000-8000-000000000000' };
+  const writer = { ...head.writer, boot: '00000000000040008000000000000000' };
   writeHead(fd, key, { ...head, closed: false, synced: 4, writer });
   closeSync(fd);
   log.tamper((lines) => lines.slice(0, left));

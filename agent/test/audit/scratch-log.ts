@@ -25,6 +25,8 @@ export const signed: AuditRecord = {
   tokenUs: 345,
 };
 
+type Start = readonly [command: string, ...args: string[]];
+
 interface Elsewhere {
   file?: string;
   stateDir?: string;
@@ -74,9 +76,14 @@ export class ScratchLog {
   }
 
   /** An agent that ends by SIGKILL after this many signatures. */
-  killAfter(signatures: number, how = 'kill'): void {
-    const argv = [killedWriter, this.file, this.folder, String(signatures), how];
-    const { signal, stderr } = spawnSync(process.execPath, argv);
+  killAfter(
+    signatures: number,
+    how = 'kill',
+    [command, ...args]: Start = [process.execPath],
+    env = {},
+  ): void {
+    const argv = [...args, killedWriter, this.file, this.folder, String(signatures), how];
+    const { signal, stderr } = spawnSync(command, argv, { env: { ...process.env, ...env } });
     assert.equal(signal, 'SIGKILL', String(stderr));
   }
 

@@ -1,0 +1,151 @@
+/**
+ * The logins of one token, whoever brings the PIN: what makes one stand, what follows from one that succeeded or
+ * failed, and how long it lasts.
+ */
+import { AgentError, type SourceName } from '@keyagent/protocol';
+import type { AuditLog } from '../audit/audit-log.js';
+import type { Log } from '../log.js';
+import type { Peer } from '../policy/peer.js';
+import { TokenFault } from '../token/host-process.js';
+import type { Token } from '../token/token.js';
+import type { KnownSerial } from './known-serial.js';
+import type { PinBudget } from './pin-budget.js';
+import { RetainedPin } from './retained-pin.js';
+import type { SourceAnswers } from './source-answers.js';
+
+export interface LoginParts {
+  readonly token: Token;
+  readonly budget: PinBudget;
+  readonly serial: KnownSerial;
+  readonly answers: SourceAnswers;
+  readonly audit: AuditLog;
+  readonly log: Log;
+}
+
+/** setTimeout takes no more. */
+const longestTimerMs = 2 ** 31 - 1;
+
+export class Logins {
+  readonly retained = new RetainedPin();
+  /** Counts `end` and `stop`: what was asked for before them does not stand. */
+  locks = 0;
+  /** Its time ran out: as after a lock, an operator is needed, until this process ends. */
+  expired = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly parts: LoginParts) {}
+
+  /** The login with `pin`, if nobody locked the token since `locks`; undone if somebody did while it was under way. */
+  async run(source: SourceName, pin: Uint8Array | undefined, locks: number): Promise<void> {
+    const { token } = this.parts;
+    await token.login(pin);
+    if (locks !== this.locks) await token.lock(`run "keyagent unlock ${token.name}"`);
+    this.requireNotLocked(locks);
+    this.succeeded(source, pin);
+  }
+
+  requireNotLocked(locks: number): void {
+    if (locks === this.locks) return;
+    throw new AgentError('CANCELLED', `${this.parts.token.name} was locked meanwhile, and stays locked`);
+  }
+
+  /** Says what state a refused or failed login leaves the token in. */
+  async failed(error: unknown): Promise<void> {
+    const { token, log } = this.parts;
+    const code = codeOf(error);
+    // One more host of an unlocked token could not log in: the others go on.
+    if (token.hasLoggedInHost) token.setState('unlocked', `with fewer hosts: ${textOf(error)}`);
+    else if (code === 'TOKEN_ABSENT') token.setState('absent', textOf(error));
+    else if (code === 'PIN_BLOCKED') token.setState('pin-blocked', textOf(error));
+    else token.setState('locked', `${textOf(error)}; run "keyagent unlock ${token.name}"`);
+    const ckr = error instanceof TokenFault ? error.ckr : undefined;
+    log.warn('login failed', { token: token.name, error, ...(ckr === undefined ? {} : { ckr }) });
+    if (code === 'PIN_INCORRECT') await this.readFlags();
+  }
+
+  record(source: SourceName, error?: unknown, peer?: Peer): Promise<void> {
+    const outcome = error === undefined ? 'ok' : (codeOf(error) ?? 'INTERNAL');
+    return this.parts.audit.note({ event: 'unlock', token: this.parts.token.name, source, outcome, peer });
+  }
+
+  /** Calls `lock` when the time is over; undefined: it lasts. */
+  endAfter(ms: number | undefined, lock: (why: string) => Promise<void>): void {
+    clearTimeout(this.timer);
+    if (ms === undefined) return;
+    const { audit, token, log } = this.parts;
+    const end = async (): Promise<void> => {
+      this.expired = true;
+      await lock('its time is over');
+      await audit.note({ event: 'lock', token: token.name, outcome: 'ok' });
+    };
+    this.timer = setTimeout(
+      () => {
+        end().catch((error: unknown) => {
+          log.error('lock failed', { token: token.name, error });
+        });
+      },
+      Math.min(ms, longestTimerMs),
+    ).unref();
+  }
+
+  /** Ends the login. What is under way finishes; what waits is refused. */
+  async end(why: string): Promise<void> {
+    this.stop();
+    const { token } = this.parts;
+    await token.lock(`${why}; run "keyagent unlock ${token.name}"`);
+  }
+
+  /** No login that was asked for so far stands any more, and nothing is kept for another. */
+  stop(): void {
+    this.locks++;
+    clearTimeout(this.timer);
+    this.retained.wipe();
+  }
+
+  private succeeded(source: SourceName, pin: Uint8Array | undefined): void {
+    const { token, answers } = this.parts;
+    this.expired = false;
+    this.noteSuccess();
+    this.retained.wipe();
+    if (token.config.retainPin && pin !== undefined) this.retained.keep(source, pin);
+    answers.unlocked(source);
+    token.setState('unlocked', `unlocked by ${source}`);
+  }
+
+  /** The login stands even if the state directory cannot take note of it; the next one then needs an operator. */
+  private noteSuccess(): void {
+    const { token, budget, serial, log } = this.parts;
+    try {
+      if (token.info !== undefined) serial.remember(token.info.serial);
+      budget.restore();
+    } catch (error) {
+      log.error('the state directory cannot be written: the next login will need an operator', {
+        token: token.name,
+        error,
+      });
+    }
+  }
+
+  /** A refused PIN changes the flags that the next prompt shows. */
+  private async readFlags(): Promise<void> {
+    const { token, log } = this.parts;
+    try {
+      await token.refreshInfo();
+    } catch (error) {
+      log.warn('the flags of the token cannot be read', { token: token.name, error });
+    }
+  }
+}
+
+export function codeOf(error: unknown): AgentError['code'] | undefined {
+  return error instanceof AgentError ? error.code : undefined;
+}
+
+/** What a source's answer says of a login that failed. */
+export function refusal(error: unknown): string {
+  return codeOf(error) === 'PIN_INCORRECT' ? 'the token refused its PIN' : textOf(error);
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
