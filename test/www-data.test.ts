@@ -8,6 +8,7 @@ import { cleanupAfter } from './support/cleanup.js';
 import { deploy } from './support/deployment.js';
 import { fetchPage } from './support/handshakes.js';
 import { uidOf } from './support/proc.js';
+import { waitFor } from './support/wait.js';
 
 const keys = [{ label: 'www', type: 'rsa:2048' }] as const;
 const asRoot = { skip: isRoot ? false : 'needs root, to start a server that drops it' };
@@ -21,9 +22,11 @@ for (const mpm of mpms) {
     });
     const { agent, authority } = deployment;
     const apache = await deployment.apache({ mpm, reference: 'uri', keys: ['www'] });
-    const workers = apache.children();
     assert.equal(uidOf(apache.pid), 0);
-    assert.deepEqual([...new Set(workers.map(uidOf))], [serverUser().uid]);
+    const workers = await waitFor('every child has dropped root', () => {
+      const children = apache.children();
+      return children.length > 0 && children.every((pid) => uidOf(pid) === serverUser().uid) && children;
+    });
 
     await fetchPage({ port: apache.port, ca: authority.root });
     const [record, ...others] = auditOf(agent).filter(({ event }) => event === 'sign');

@@ -9,6 +9,8 @@ export class HostSlot {
   loggedIn = false;
   info: TokenInfo | undefined;
   private host: HostProcess | undefined;
+  /** The process found its token: it takes other operations. */
+  private opened = false;
   private refs = new Map<string, number>();
 
   constructor(
@@ -25,7 +27,7 @@ export class HostSlot {
   }
 
   get alive(): boolean {
-    return this.host?.alive ?? false;
+    return this.opened && this.host?.alive === true;
   }
 
   /** Starts a process and finds the token. A host that fails to open is ended at once. */
@@ -33,6 +35,7 @@ export class HostSlot {
     const { name: token, sessions, env, module, uri } = this.config;
     const host = new HostProcess({ token, sessions, env, ...this.limits });
     this.host = host;
+    this.opened = false;
     try {
       this.info = (await host.call('open', { module, uri: uri.text, sessions })).token;
     } catch (error) {
@@ -40,6 +43,7 @@ export class HostSlot {
       host.kill();
       throw error;
     }
+    this.opened = true;
     host.once('exit', (how) => {
       this.forget();
       this.callbacks.exit(this, how);

@@ -51,6 +51,9 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
   private retryMs = retryMs.first;
   private retry: NodeJS.Timeout | undefined;
   private stopped = false;
+  /** Milliseconds since 1970. */
+  private openedAt = 0;
+  private opening: Promise<void> | undefined;
   /** Requests that were in flight when a host crashed run again one at a time. */
   private suspects: Promise<unknown> = Promise.resolve();
 
@@ -118,20 +121,34 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
   }
 
   /** Starts the hosts that do not run and reads the token's public data. Emits `opened` when a login is wanted. */
-  async open(): Promise<void> {
+  open(): Promise<void> {
     clearTimeout(this.retry);
-    if (this.stopped) return;
+    this.opening ??= this.openNow().finally(() => {
+      this.opening = undefined;
+    });
+    return this.opening;
+  }
+
+  private async openNow(): Promise<void> {
     try {
-      for (const slot of this.slots) if (!slot.alive) this.info = await slot.open();
+      // One that ended while another opened is started again as well.
+      for (let slot = this.closedSlot(); slot !== undefined; slot = this.closedSlot())
+        this.info = await slot.open();
+      if (this.stopped) return;
       if (this.state !== 'unlocked' && this.state !== 'unlocking') {
         await this.readPublicKeys();
         this.setState('locked', `run "keyagent unlock ${this.name}"`);
       }
       this.retryMs = retryMs.first;
+      this.openedAt = Date.now();
       this.emit('opened');
     } catch (error) {
       this.openFailed(error);
     }
+  }
+
+  private closedSlot(): HostSlot | undefined {
+    return this.stopped ? undefined : this.slots.find(({ alive }) => !alive);
   }
 
   /** Logs in every host that is not, the first one alone: a wrong PIN costs one try. Rejects as the host does. */
@@ -146,6 +163,8 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
 
   /** The token as it is now: flags change with every failed login. */
   async refreshInfo(): Promise<TokenInfo> {
+    // Who asks right after the start waits for the hosts.
+    await this.opening;
     const slot = this.slots.find(({ alive }) => alive);
     if (slot === undefined) throw this.availability.reason();
     this.info = await slot.refreshInfo();
@@ -268,7 +287,8 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
     if (this.state === 'unlocked' && !othersServe) {
       this.setState('unlocking', `the token host ended (${how}) and restarts`);
     }
-    if (this.state === 'absent') this.openLater();
+    const crashesAtOnce = Date.now() - this.openedAt < retryMs.first;
+    if (this.state === 'absent' || crashesAtOnce) this.openLater();
     else void this.open();
   }
 
