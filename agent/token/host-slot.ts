@@ -56,7 +56,7 @@ export class HostSlot {
 
   /** undefined: a NULL PIN, for a protected authentication path. */
   async login(pin: Uint8Array | undefined): Promise<void> {
-    const { already } = await this.running().login(pin);
+    const { already } = await this.running().login(pin).catch((error: unknown) => this.loginFailed(error));
     // Nobody else logs in through this process: somebody's earlier login would prove nothing about this PIN.
     if (already) {
       this.kill();
@@ -108,6 +108,12 @@ export class HostSlot {
       if (error instanceof AgentError && error.code === 'LOCKED') this.loggedIn = false;
       throw error;
     }
+  }
+
+  /** A PIN that was not read is still on its way: the next login would take it for its own. */
+  private loginFailed(error: unknown): never {
+    if (error instanceof AgentError && error.code === 'INTERNAL') this.kill();
+    throw error;
   }
 
   kill(): void {

@@ -5,7 +5,8 @@
  * Two steps, because the openssl command takes any decoder's references for the default provider's own, and
  * so only a second decoder may give one. The first turns PEM into the key's full URI and says its type (as
  * "DER", which is libcrypto's name for whatever comes out of PEM); the second opens that URI as a key of this
- * type.
+ * type. Between them the URI carries the provider's random mark: bytes that a stranger hands to a DER decoder
+ * never open a key.
  */
 #include <string.h>
 #include <openssl/core_names.h>
@@ -34,14 +35,19 @@ static bool is_uri(const uint8_t *bytes, size_t len) {
            memchr(bytes, '\0', len) == NULL;
 }
 
-static int give_uri(const kp_key *key, OSSL_CALLBACK *sink, void *sink_context) {
+static int give_uri(const kp_provider *provider, const kp_key *key, OSSL_CALLBACK *sink, void *sink_context) {
     int type = OSSL_OBJECT_PKEY;
     const char *name = kp_key_type(key), *uri = ka_key_uri(key->handle);
+    uint8_t marked[KP_MARK_SIZE + URI_MAX];
+    size_t len = strlen(uri);
+    if (len > URI_MAX) return 0;
+    memcpy(marked, provider->mark, KP_MARK_SIZE);
+    memcpy(marked + KP_MARK_SIZE, uri, len);
     OSSL_PARAM params[] = {
         OSSL_PARAM_int(OSSL_OBJECT_PARAM_TYPE, &type),
         OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, (char *)name, strlen(name)),
         OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, STRUCTURE, strlen(STRUCTURE)),
-        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_DATA, (char *)uri, strlen(uri)),
+        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_DATA, marked, KP_MARK_SIZE + len),
         OSSL_PARAM_END,
     };
     return sink(params, sink_context);
@@ -65,18 +71,23 @@ static int pem_decode(void *context, OSSL_CORE_BIO *bio, int selection, OSSL_CAL
     uri[len] = '\0';
     kp_key *key = kp_key_open(provider, (const char *)uri);
     if (key == NULL) return 0;
-    int taken = give_uri(key, sink, sink_context);
+    int taken = give_uri(provider, key, sink, sink_context);
     kp_key_free(key);
     return taken;
 }
 
-/* Reads all of bio; false if it is not a URI (or too long for one). */
+/* Reads all of bio; false if it is not a URI with our mark (or too long for one). */
 static bool read_uri(const kp_provider *provider, OSSL_CORE_BIO *bio, char uri[URI_MAX + 1]) {
+    uint8_t bytes[KP_MARK_SIZE + URI_MAX + 1];
     size_t len = 0, count;
-    while (len <= URI_MAX && provider->core.bio_read_ex(bio, uri + len, URI_MAX + 1 - len, &count) &&
+    while (len < sizeof(bytes) && provider->core.bio_read_ex(bio, bytes + len, sizeof(bytes) - len, &count) &&
            count > 0)
         len += count;
-    if (len > URI_MAX || !is_uri((const uint8_t *)uri, len)) return false;
+    if (len == sizeof(bytes) || len < KP_MARK_SIZE) return false;
+    if (memcmp(bytes, provider->mark, KP_MARK_SIZE) != 0) return false;
+    len -= KP_MARK_SIZE;
+    if (!is_uri(bytes + KP_MARK_SIZE, len)) return false;
+    memcpy(uri, bytes + KP_MARK_SIZE, len);
     uri[len] = '\0';
     return true;
 }

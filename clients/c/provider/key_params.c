@@ -32,6 +32,7 @@ static unsigned rsa_security_bits(unsigned bits) {
 }
 
 static bool reply_size(const kp_key *key, OSSL_PARAM params[]) {
+    if (key->handle == NULL) return false; /* still empty: it has no size */
     unsigned bits = ka_key_bits(key->handle), security = bits / 2;
     if (key->algorithm == KA_ALG_RSA) security = rsa_security_bits(bits);
     if (key->algorithm == KA_ALG_EC_P521) security = 256;

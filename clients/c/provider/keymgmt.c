@@ -63,6 +63,7 @@ static int keymgmt_has(const void *keydata, int selection) {
 static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
 static int keymgmt_match(const void *keydata1, const void *keydata2, int selection) {
     const kp_key *a = keydata1, *b = keydata2;
+    if (a->handle == NULL || b->handle == NULL) return 0;
     if (a->algorithm != b->algorithm) return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) return 1;
     return kp_slice_equal(a->public_key.modulus, b->public_key.modulus) &&
@@ -92,6 +93,7 @@ static int export_point(const kp_key *key, int selection, OSSL_CALLBACK *sink, v
     if ((selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0)
         *next++ = (OSSL_PARAM)OSSL_PARAM_octet_string(
             OSSL_PKEY_PARAM_PUB_KEY, (void *)key->public_key.point.data, key->public_key.point.len);
+    if (next == params) return 0; /* libcrypto takes an empty list for a key that was taken over */
     *next = (OSSL_PARAM)OSSL_PARAM_END;
     return sink(params, sink_context);
 }
@@ -100,6 +102,7 @@ static int export_point(const kp_key *key, int selection, OSSL_CALLBACK *sink, v
 static OSSL_FUNC_keymgmt_export_fn keymgmt_export;
 static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *sink, void *sink_context) {
     const kp_key *key = keydata;
+    if (key->handle == NULL) return 0;
     if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key->provider->export_public) {
         kp_raise(key->provider, KA_ERR_UNSUPPORTED, "the private key does not leave its token");
         return 0;

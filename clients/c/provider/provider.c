@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 #include "param.h"
@@ -161,7 +162,8 @@ KA_API int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATC
                               const OSSL_DISPATCH **out, void **context) {
     kp_provider *provider = calloc(1, sizeof(*provider));
     if (provider == NULL) return 0;
-    if (!take_upcalls(&provider->core, handle, in) || !read_configuration(provider)) {
+    if (getrandom(provider->mark, sizeof(provider->mark), 0) != (ssize_t)sizeof(provider->mark) ||
+        !take_upcalls(&provider->core, handle, in) || !read_configuration(provider)) {
         provider_teardown(provider);
         return 0;
     }

@@ -25,10 +25,13 @@ typedef struct kp_core {
     OSSL_FUNC_BIO_read_ex_fn *bio_read_ex;
 } kp_core;
 
+#define KP_MARK_SIZE 16
+
 typedef struct kp_provider {
     kp_core core;
     char *socket_path;           /* from the configuration; NULL: the library's own default */
     bool export_public;          /* `export = public`: see keymgmt.c */
+    uint8_t mark[KP_MARK_SIZE];  /* random; see decoder.c */
     char *bad_export;            /* another word than public or refuse; NULL: none */
     _Atomic(ka_client *) client; /* made at first use, shared by all keys */
 } kp_provider;

@@ -148,12 +148,27 @@ static int signature_digest_sign_update(void *context, const unsigned char *data
     return 0;
 }
 
-/* A message in one piece: no copy of it, no signer. */
+/* Signs what the signer was fed. */
+static int finish(kp_signature *signature, unsigned char *sig, size_t *sig_len, size_t sig_size) {
+    ka_error error;
+    size_t len = sig_size;
+    if (ka_signer_finish(signature->signer, sig, &len, &error) != KA_OK) {
+        kp_raise_error(signature->provider, &error);
+        return 0;
+    }
+    *sig_len = len;
+    return 1;
+}
+
+/* A message in one piece: no copy of it, no signer; or the last piece of one that was begun. */
 static OSSL_FUNC_signature_digest_sign_fn signature_digest_sign;
 static int signature_digest_sign(void *context, unsigned char *sig, size_t *sig_len, size_t sig_size,
                                  const unsigned char *message, size_t message_len) {
     kp_signature *signature = context;
     if (tell_size(signature, sig, sig_len)) return 1;
+    if (signature->signer != NULL)
+        return signature_digest_sign_update(context, message, message_len) &&
+               finish(signature, sig, sig_len, sig_size);
     ka_sign_params request;
     ka_error error;
     size_t len = sig_size;
@@ -171,15 +186,7 @@ static int signature_digest_sign_final(void *context, unsigned char *sig, size_t
     kp_signature *signature = context;
     if (signature->signer == NULL) /* nothing was fed: a size query, or the empty message */
         return signature_digest_sign(context, sig, sig_len, sig_size, (const unsigned char *)"", 0);
-    if (tell_size(signature, sig, sig_len)) return 1;
-    ka_error error;
-    size_t len = sig_size;
-    if (ka_signer_finish(signature->signer, sig, &len, &error) != KA_OK) {
-        kp_raise_error(signature->provider, &error);
-        return 0;
-    }
-    *sig_len = len;
-    return 1;
+    return tell_size(signature, sig, sig_len) || finish(signature, sig, sig_len, sig_size);
 }
 
 #define COMMON_FUNCTIONS(newctx, gettable)                                                                   \

@@ -138,6 +138,17 @@ static void a_reference_is_not_taken_for_a_key_of_another_type(void **state) {
     BIO_free(pem);
 }
 
+/* Only PEM says that somebody meant a reference. */
+static void bytes_that_are_not_pem_open_no_key(void **state) {
+    const struct harness *harness = *state;
+    static const char uri[] = "pkcs11:object=rsa";
+    const unsigned asked = requests(harness);
+    const unsigned char *bytes = (const unsigned char *)uri;
+    assert_null(d2i_AutoPrivateKey_ex(NULL, &bytes, (long)strlen(uri), harness->context, NULL));
+    assert_int_equal(requests(harness), asked);
+    ERR_clear_error();
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, no_error_is_left)
 
 int main(void) {
@@ -148,6 +159,7 @@ int main(void) {
         TEST(a_certificate_alone_is_no_key),
         TEST(a_reference_that_cannot_be_followed_says_why),
         TEST(a_reference_is_not_taken_for_a_key_of_another_type),
+        TEST(bytes_that_are_not_pem_open_no_key),
     };
     return cmocka_run_group_tests(tests, harness_setup, harness_teardown);
 }

@@ -217,6 +217,19 @@ static void another_word_for_export_is_said_at_the_first_use(void **state) {
     OSSL_LIB_CTX_free(context);
 }
 
+/* It could stay empty, and is asked for its sizes all the same. */
+static void parameters_are_not_copied_into_an_empty_key(void **state) {
+    const struct harness *harness = *state;
+    for (int which = 0; which < KEY_COUNT; which++) {
+        EVP_PKEY *key = load_named(harness, which), *empty = EVP_PKEY_new();
+        EVP_PKEY_copy_parameters(empty, key);
+        if (which == ED25519_KEY) assert_true(EVP_PKEY_get_size(empty) <= 0);
+        EVP_PKEY_free(empty);
+        EVP_PKEY_free(key);
+    }
+    ERR_clear_error();
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, no_error_is_left)
 
 int main(void) {
@@ -230,6 +243,7 @@ int main(void) {
         TEST(export_public_with_its_properties_signs_and_exports),
         TEST(refuse_signs_under_the_properties_too),
         TEST(another_word_for_export_is_said_at_the_first_use),
+        TEST(parameters_are_not_copied_into_an_empty_key),
     };
     return cmocka_run_group_tests(tests, harness_setup, harness_teardown);
 }

@@ -52,6 +52,21 @@ static void a_message_in_pieces_is_sent_whole_up_to_8_KiB_and_hashed_beyond(void
     }
 }
 
+static void the_last_piece_may_come_in_one_call_with_the_signature(void **state) {
+    const struct harness *harness = *state;
+    for (int which = RSA_KEY; which <= P521_KEY; which++) {
+        uint8_t sig[512];
+        size_t len = sizeof(sig);
+        EVP_PKEY *key = load_named(harness, which);
+        EVP_MD_CTX *operation = start_signature(harness, key, "SHA256", NULL);
+        assert_int_equal(EVP_DigestSignUpdate(operation, "mess", 4), 1);
+        assert_int_equal(EVP_DigestSign(operation, sig, &len, (const uint8_t *)"age", 3), 1);
+        assert_true(verifies(harness, which, "SHA256", 0, "message", 7, sig, len));
+        EVP_MD_CTX_free(operation);
+        EVP_PKEY_free(key);
+    }
+}
+
 static void ed25519_refuses_a_message_beyond_8_KiB(void **state) {
     const struct harness *harness = *state;
     static const uint8_t message[8193];
@@ -198,6 +213,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_message_in_one_piece_is_signed_with_every_key),
         TEST(a_message_in_pieces_is_sent_whole_up_to_8_KiB_and_hashed_beyond),
+        TEST(the_last_piece_may_come_in_one_call_with_the_signature),
         TEST(ed25519_refuses_a_message_beyond_8_KiB),
         TEST(a_size_is_told_without_asking_the_agent),
         TEST(a_copied_signature_goes_its_own_way),
