@@ -56,7 +56,9 @@ export class HostSlot {
 
   /** undefined: a NULL PIN, for a protected authentication path. */
   async login(pin: Uint8Array | undefined): Promise<void> {
-    const { already } = await this.running().login(pin).catch((error: unknown) => this.loginFailed(error));
+    const { already } = await this.running()
+      .login(pin)
+      .catch((error: unknown) => this.loginFailed(error));
     // Nobody else logs in through this process: somebody's earlier login would prove nothing about this PIN.
     if (already) {
       this.kill();
