@@ -1,6 +1,7 @@
-/** The agent as a whole: owns the sockets and connections, and wires tokens, broker, policy and handlers together. */
+/** The agent as a whole: owns the sockets, and wires tokens, broker, policy and handlers together. */
 import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { AgentError, type Result } from '@keyagent/protocol';
 import { AuditLog } from './audit/audit-log.js';
 import { sendToJournal } from './audit/journal.js';
 import { blindSpots } from './blind-spots.js';
@@ -11,55 +12,39 @@ import type { Log } from './log.js';
 import { native } from './native/index.js';
 import type { Peer } from './policy/peer.js';
 import { RateLimits } from './policy/rate.js';
-import type { Rule } from './policy/rule.js';
 import type { Context } from './request/context.js';
 import { dispatch } from './request/dispatch.js';
-import { Connection, type Dispatch, type Face } from './socket/connection.js';
+import { serving, type Serving } from './serving.js';
+import type { Dispatch, Face } from './socket/connection.js';
+import { Connections } from './socket/connections.js';
 import { bindSocket, inheritSocket, type Listener } from './socket/listen.js';
-import { identify } from './socket/peer.js';
 import { notifySystemd, type InheritedSockets } from './socket/systemd.js';
-import { KeyCache } from './token/key-cache.js';
-import { Token } from './token/token.js';
-import { Tokens } from './token/tokens.js';
-import { Broker, type Ward } from './unlock/broker.js';
-import { KnownSerial } from './unlock/known-serial.js';
-import { PinBudget } from './unlock/pin-budget.js';
+import type { TokenLimits } from './token/token.js';
 import { Revocation } from './unlock/revocation.js';
-import { SourceAnswers } from './unlock/source-answers.js';
-import { pinSource } from './unlock/sources/pin-sources.js';
-import { TokenUnlocker } from './unlock/token-unlocker.js';
-import { AgentError } from '@keyagent/protocol';
+import { makeWard, type Ward, type WardParts } from './unlock/ward.js';
 import { version } from './version.js';
 
 const agentName = `keyagent ${version}`;
-/** A connection that does not greet or does not read ends after this, milliseconds. */
-const stallMs = 10_000;
 /** A login may wait for somebody at a PIN pad, milliseconds. */
 const loginMs = 120_000;
 /** After the deadline of a request its host gets this much more before it counts as hung, milliseconds. */
 const hangGraceMs = 1000;
-/** Half of what a listener takes (socket/listen.ts). */
-const connectionsPerUid = 4096;
 /** What is under way at a stop gets this long, milliseconds. */
 const drainMs = 2000;
 
 export class Agent {
   readonly stopped: Promise<void>;
-  private readonly audit: AuditLog;
-  private readonly tokens: Tokens;
-  private readonly revocation: Revocation;
-  private readonly broker: Broker;
+  private readonly parts: WardParts;
   private readonly startedAt = Date.now();
   private readonly listeners: Listener[] = [];
-  private readonly connections = new Set<Connection>();
-  private readonly overflowUid = overflowId('user');
+  private readonly connections: Connections;
   private readonly rates = new RateLimits();
-  private rules: readonly Rule[];
+  private serving: Serving;
   private stopping = false;
   private resolveStopped: () => void = () => undefined;
 
   constructor(
-    private readonly config: Config,
+    config: Config,
     private readonly readConfig: () => Config,
     private readonly log: Log,
   ) {
@@ -67,73 +52,78 @@ export class Agent {
       this.resolveStopped = resolve;
     });
     mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-    this.audit = new AuditLog({
-      file: config.auditFile,
+    this.parts = {
       stateDir: config.stateDir,
-      onError: config.auditOnError,
-      tell: (message, error) => {
-        if (error === undefined) log.warn(message, { file: config.auditFile });
-        else log.error(message, { file: config.auditFile, error });
+      limits: limitsOf(() => this.serving.config),
+      revocation: new Revocation(config.stateDir),
+      audit: openAudit(config, log),
+      log,
+    };
+    this.connections = new Connections({
+      dispatch: { client: this.serveClient, control: this.serveOperator },
+      agent: agentName,
+      overflowUid: overflowId('user'),
+      onRefused: (why, about) => {
+        log.warn(`connection refused: ${why}`, about);
       },
-      publish: config.auditJournald
-        ? sendToJournal((path, message) => {
-            native.notify(path, message);
-          })
-        : undefined,
+      onDefect: (error) => {
+        log.error('defect while serving a request', { error });
+      },
     });
-    this.rules = config.rules;
+    const wards = config.tokens.map((token) => this.makeWard(token));
+    this.serving = serving(config, wards, this.parts);
     this.tellBlindSpots();
-    this.revocation = new Revocation(config.stateDir);
-    this.tokens = new Tokens(config.tokens.map((token) => this.makeToken(token)));
-    const wards = new Map(this.tokens.all.map((token) => [token, this.makeWard(token)]));
-    this.broker = new Broker(wards, this.revocation, this.audit);
   }
 
   /** Opens every socket; what systemd handed over is not bound again. */
   async listen(inherited: InheritedSockets | undefined): Promise<void> {
     const accept = (face: Face) => (socket: Socket) => {
-      this.accept(face, socket);
+      this.connections.accept(face, socket);
     };
     const { client = [], control: operators = [] } = inherited ?? {};
     for (const fd of client) this.listeners.push(await inheritSocket(fd, accept('client')));
     for (const fd of operators) this.listeners.push(await inheritSocket(fd, accept('control')));
-    const [first, ...more] = this.config.sockets;
+    const { sockets, controlSocket } = this.serving.config;
+    const [first, ...more] = sockets;
     const bound = client.length > 0 || first === undefined ? more : [first, ...more];
     for (const address of bound) this.listeners.push(await bindSocket(address, accept('client')));
     if (operators.length === 0) {
-      this.listeners.push(await bindSocket(this.config.controlSocket, accept('control')));
+      this.listeners.push(await bindSocket(controlSocket, accept('control')));
     }
     // Not before: another agent may have these sockets, and the log with them.
-    await this.audit.note({ event: 'start', outcome: 'ok' });
+    await this.parts.audit.note({ event: 'start', outcome: 'ok' });
   }
 
   /** Every token on its own: one that hangs or is absent holds up nobody. */
   async openTokens(): Promise<void> {
-    await Promise.all(this.tokens.all.map((token) => token.open()));
+    await Promise.all(this.serving.tokens.all.map((token) => token.open()));
   }
 
   /** Takes over the rules of the file as it is now, and reads the tokens' objects again. */
-  async reload(peer?: Peer): Promise<void> {
+  async reload(peer?: Peer): Promise<Result<'reload'>> {
+    const { audit } = this.parts;
     // First, so that a log that was rotated is left whatever the configuration says.
-    this.audit.reopen();
+    audit.reopen();
     try {
       const next = this.readConfig();
-      requireSameFrame(this.config, next);
-      this.rules = next.rules;
+      requireSameFrame(this.serving.config, next);
+      this.serving = serving(next, this.serving.wards, this.parts);
       this.tellBlindSpots();
     } catch (error) {
       const outcome = error instanceof AgentError ? error.code : 'INTERNAL';
-      await this.audit.note({ event: 'reload', peer, outcome });
+      await audit.note({ event: 'reload', peer, outcome });
       throw error;
     }
-    await this.audit.note({ event: 'reload', peer, outcome: 'ok' });
-    for (const token of this.tokens.all) {
+    await audit.note({ event: 'reload', peer, outcome: 'ok' });
+    const { config, tokens } = this.serving;
+    for (const token of tokens.all) {
       // The new rules are in force whatever a token that hangs does.
       token.rescan().catch((error: unknown) => {
         this.log.warn('the keys could not be read again', { token: token.name, error });
       });
     }
-    this.log.info('configuration reloaded', { count: this.rules.length });
+    this.log.info('configuration reloaded', { count: config.rules.length });
+    return { rules: config.rules.length, tokens: config.tokens.length };
   }
 
   /** Stops accepting, lets what is under way finish for a moment, ends logins and hosts, and resolves `stopped`. */
@@ -144,90 +134,34 @@ export class Agent {
     notifySystemd('STOPPING=1');
     for (const listener of this.listeners) listener.close();
     // From here on no login succeeds: a stop is not undone by one that was under way.
-    this.broker.stop();
+    this.serving.broker.stop();
     const deadline = Date.now() + drainMs;
     const poll = setInterval(() => {
-      const busy = [...this.connections].some(({ inFlightCount }) => inFlightCount > 0);
-      if (busy && Date.now() < deadline) return;
+      if (this.connections.busy && Date.now() < deadline) return;
       clearInterval(poll);
       this.finish();
     }, 20);
   }
 
   private tellBlindSpots(): void {
-    for (const spot of blindSpots(this.rules)) this.log.warn(spot);
+    for (const spot of blindSpots(this.serving.config.rules)) this.log.warn(spot);
   }
 
   private finish(): void {
     // Those that opened while the stop began, too.
     for (const listener of this.listeners) listener.close();
-    for (const token of this.tokens.all) token.stop();
-    for (const connection of this.connections) connection.end();
-    this.audit.close();
+    for (const token of this.serving.tokens.all) token.stop();
+    this.connections.end();
+    this.parts.audit.close();
     this.resolveStopped();
   }
 
-  private makeToken(config: TokenConfig): Token {
-    const { requestTimeoutMs, holdMs, stateDir } = this.config;
-    const token = new Token(
-      config,
-      { operationMs: requestTimeoutMs + hangGraceMs, loginMs, holdMs },
-      new KeyCache(stateDir, config.name),
-      this.log,
-    );
-    token.on('state', (state) => {
-      for (const connection of this.connections) {
-        connection.tell({ method: 'state', params: { token: config.name, state } });
-      }
+  private makeWard(config: TokenConfig): Ward {
+    const ward = makeWard(config, this.parts);
+    ward.token.on('state', (state) => {
+      this.connections.tell({ method: 'state', params: { token: config.name, state } });
     });
-    return token;
-  }
-
-  private makeWard(token: Token): Ward {
-    const { audit, log, revocation } = this;
-    const answers = new SourceAnswers(token.name, (name) => pinSource(name, token.config), log);
-    const budget = new PinBudget(this.config.stateDir, token.name);
-    const serial = new KnownSerial(this.config.stateDir, token.name);
-    return {
-      answers,
-      unlocker: new TokenUnlocker({ token, budget, serial, answers, revocation, audit, log }),
-    };
-  }
-
-  private accept(face: Face, socket: Socket): void {
-    let connection: Connection;
-    try {
-      const peer = identify(socket, this.overflowUid);
-      if (!this.hasRoomFor(peer)) {
-        this.log.warn('connection refused: this uid has too many', { uid: peer.uid, pid: peer.pid });
-        socket.destroy();
-        return;
-      }
-      connection = new Connection(socket, peer, {
-        face,
-        dispatch: face === 'client' ? this.serveClient : this.serveOperator,
-        agent: agentName,
-        stallMs,
-        onDefect: (error) => {
-          this.log.error('defect while serving a request', { error });
-        },
-      });
-    } catch (error) {
-      // A peer that cannot be identified has no rights; most often it is gone already.
-      this.log.warn('connection refused: peer unknown', { error });
-      socket.destroy();
-      return;
-    }
-    this.connections.add(connection);
-    socket.once('close', () => this.connections.delete(connection));
-  }
-
-  /** One uid cannot take the places of all the others; root takes none of theirs. */
-  private hasRoomFor({ uid }: Peer): boolean {
-    if (uid === 0) return true;
-    let count = 0;
-    for (const { peer } of this.connections) if (peer.uid === uid) count++;
-    return count < connectionsPerUid;
+    return ward;
   }
 
   private readonly serveClient: Dispatch = (request, peer, signal) => {
@@ -238,38 +172,70 @@ export class Agent {
   private readonly serveOperator: Dispatch = (request, peer) => {
     if (this.stopping && request.method !== 'status')
       throw new AgentError('STOPPING', 'the agent is stopping');
-    return control(request, peer, this.controlContext);
+    return control(request, peer, this.controlContext());
   };
 
   private requestContext(): Context {
+    const { config, tokens } = this.serving;
     return {
-      tokens: this.tokens,
-      rules: this.rules,
+      tokens,
+      rules: config.rules,
       rates: this.rates,
-      audit: this.audit,
-      requestTimeoutMs: this.config.requestTimeoutMs,
+      audit: this.parts.audit,
+      requestTimeoutMs: config.requestTimeoutMs,
       agent: agentName,
       startedAt: this.startedAt,
-      isRevoked: () => this.revocation.any,
+      isRevoked: () => this.parts.revocation.any,
     };
   }
 
-  private get controlContext(): ControlContext {
+  private controlContext(): ControlContext {
+    const { config, tokens, broker } = this.serving;
     return {
-      tokens: this.tokens,
-      broker: this.broker,
-      revocation: this.revocation,
-      audit: this.audit,
+      tokens,
+      broker,
+      rules: config.rules,
+      revocation: this.parts.revocation,
+      audit: this.parts.audit,
       agent: agentName,
       startedAt: this.startedAt,
-      rules: () => this.rules,
-      connections: () => this.connections,
+      connections: this.connections,
       reload: (peer) => this.reload(peer),
       stop: () => {
         this.stop('an operator said stop');
       },
     };
   }
+}
+
+/** Of the configuration that holds now. */
+function limitsOf(config: () => Config): TokenLimits {
+  return {
+    get operationMs() {
+      return config().requestTimeoutMs + hangGraceMs;
+    },
+    loginMs,
+    get holdMs() {
+      return config().holdMs;
+    },
+  };
+}
+
+function openAudit({ auditFile: file, stateDir, auditOnError, auditJournald }: Config, log: Log): AuditLog {
+  return new AuditLog({
+    file,
+    stateDir,
+    onError: auditOnError,
+    tell: (message, error) => {
+      if (error === undefined) log.warn(message, { file });
+      else log.error(message, { file, error });
+    },
+    publish: auditJournald
+      ? sendToJournal((path, message) => {
+          native.notify(path, message);
+        })
+      : undefined,
+  });
 }
 
 /** Sockets and tokens are made once; a reload that would change them says so instead of half doing it. */

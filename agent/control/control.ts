@@ -17,10 +17,10 @@ export interface ControlContext {
   readonly audit: AuditLog;
   readonly agent: string;
   readonly startedAt: number;
-  readonly rules: () => readonly Rule[];
-  readonly connections: () => Iterable<Connection>;
+  readonly rules: readonly Rule[];
+  readonly connections: Iterable<Connection>;
   /** Reads the configuration again; rejects with CONFIGURATION and changes nothing when it is bad. */
-  readonly reload: (peer: Peer) => Promise<void>;
+  readonly reload: (peer: Peer) => Promise<Result<'reload'>>;
   /** Begins the orderly end; the reply still leaves. */
   readonly stop: () => void;
 }
@@ -38,8 +38,7 @@ export async function control(
     case 'lock':
       return lock(request.params, peer, context);
     case 'reload':
-      await context.reload(peer);
-      return { rules: context.rules().length, tokens: context.tokens.all.length };
+      return context.reload(peer);
     case 'stop':
       return stop(peer, context);
     case 'sources':
@@ -143,7 +142,7 @@ function sources(params: Params<'sources'>, context: ControlContext): Result<'so
 const sessionsMax = 200;
 
 function sessions(context: ControlContext): Result<'sessions'> {
-  const all = [...context.connections()];
+  const all = [...context.connections];
   return {
     sessions: all.slice(0, sessionsMax).map(({ peer, requests, inFlightCount }) => ({
       uid: peer.uid,

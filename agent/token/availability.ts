@@ -16,11 +16,11 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
 
   /**
    * @param token   its name, for messages
-   * @param holdMs  the longest wait of a request
+   * @param limits  holdMs: the longest wait of a request that comes now
    */
   constructor(
     private readonly token: string,
-    private readonly holdMs: number,
+    private readonly limits: { readonly holdMs: number },
   ) {
     super();
     // Every held request listens for the next state.
@@ -42,7 +42,7 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
 
   /** Resolves once the token is unlocked; rejects with what stands in the way, or the reason of the signal. */
   async unlocked(signal: AbortSignal): Promise<void> {
-    const deadline = Date.now() + this.holdMs;
+    const deadline = Date.now() + this.limits.holdMs;
     while (this.#state !== 'unlocked') {
       if (this.#state !== 'unlocking' || Date.now() >= deadline) throw this.reason();
       if (this.#held >= heldMax) {

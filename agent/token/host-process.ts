@@ -35,14 +35,19 @@ export class TokenFault extends AgentError {
   }
 }
 
-export interface HostSettings {
-  readonly token: string;
-  readonly sessions: number;
-  readonly env: Readonly<Record<string, string>>;
+/** As they hold when an operation begins. */
+export interface HostLimits {
   /** An operation that takes longer means that the module hangs: the host is killed. Milliseconds. */
   readonly operationMs: number;
   /** The same for a login: an operator may be at a PIN pad. */
   readonly loginMs: number;
+}
+
+export interface HostSettings {
+  readonly token: string;
+  readonly sessions: number;
+  readonly env: Readonly<Record<string, string>>;
+  readonly limits: HostLimits;
 }
 
 interface Pending {
@@ -118,7 +123,8 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
     if (!this.alive) return Promise.reject(new HostLost());
     const id = this.nextId;
     this.nextId = id === 0xffffffff ? 1 : id + 1;
-    const limitMs = operation === 'login' ? this.settings.loginMs : this.settings.operationMs;
+    const { loginMs, operationMs } = this.settings.limits;
+    const limitMs = operation === 'login' ? loginMs : operationMs;
     return new Promise((resolve, reject) => {
       this.pending.set(id, {
         resolve: resolve as (result: unknown) => void,

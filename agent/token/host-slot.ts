@@ -2,7 +2,7 @@
 import { AgentError } from '@keyagent/protocol';
 import type { HostKey, HostParams, HostResult, TokenInfo, UnusableKey } from '../host/host-protocol.js';
 import type { TokenConfig } from '../config/config.js';
-import { HostProcess } from './host-process.js';
+import { HostProcess, type HostLimits } from './host-process.js';
 import { keyIdentity } from './served-key.js';
 
 export class HostSlot {
@@ -15,7 +15,7 @@ export class HostSlot {
 
   constructor(
     private readonly config: TokenConfig,
-    private readonly limits: { operationMs: number; loginMs: number },
+    private readonly limits: HostLimits,
     private readonly callbacks: {
       exit(slot: HostSlot, how: string): void;
       presence(present: boolean): void;
@@ -33,7 +33,7 @@ export class HostSlot {
   /** Starts a process and finds the token. A host that fails to open is ended at once. */
   async open(): Promise<TokenInfo> {
     const { name: token, sessions, env, module, uri } = this.config;
-    const host = new HostProcess({ token, sessions, env, ...this.limits });
+    const host = new HostProcess({ token, sessions, env, limits: this.limits });
     this.host = host;
     this.opened = false;
     try {

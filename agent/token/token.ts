@@ -9,16 +9,14 @@ import type { HostParams, HostResult, TokenInfo } from '../host/host-protocol.js
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
 import { FairQueue } from './fair-queue.js';
-import { HostLost } from './host-process.js';
+import { HostLost, type HostLimits } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
 import type { ServedKey } from './served-key.js';
 
-export interface TokenSettings {
-  /** Milliseconds; a host that takes longer is killed. */
-  readonly operationMs: number;
-  readonly loginMs: number;
+/** As they hold now: read whenever one is needed, since a reload may change them. */
+export interface TokenLimits extends HostLimits {
   /** How long a request waits for a login or a host restart that is under way, milliseconds. */
   readonly holdMs: number;
 }
@@ -59,12 +57,12 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
 
   constructor(
     readonly config: TokenConfig,
-    settings: TokenSettings,
+    limits: TokenLimits,
     cache: KeyCache,
     private readonly log: Log,
   ) {
     super();
-    this.availability = new Availability(config.name, settings.holdMs);
+    this.availability = new Availability(config.name, limits);
     this.queue = new FairQueue({
       // What no session is free for waits here, in turn: a host serves whoever came first.
       places: config.sessions * config.hosts,
@@ -81,7 +79,7 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
         if (!present) this.tokenLeft();
       },
     };
-    this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, settings, callbacks));
+    this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, limits, callbacks));
   }
 
   get name(): string {

@@ -4,19 +4,18 @@ import type { Token } from '../token/token.js';
 import type { Revocation } from './revocation.js';
 import type { SourceAnswers } from './source-answers.js';
 import type { AuditLog } from '../audit/audit-log.js';
-import type { OperatorUnlock, TokenUnlocker } from './token-unlocker.js';
+import type { OperatorUnlock } from './token-unlocker.js';
+import type { Ward } from './ward.js';
 
-/** One token with what unlocks it. */
-export interface Ward {
-  readonly unlocker: TokenUnlocker;
-  readonly answers: SourceAnswers;
+export interface BrokerParts {
+  readonly revocation: Revocation;
+  readonly audit: AuditLog;
 }
 
 export class Broker {
   constructor(
-    private readonly wards: ReadonlyMap<Token, Ward>,
-    private readonly revocation: Revocation,
-    private readonly audit: AuditLog,
+    private readonly wards: readonly Ward[],
+    private readonly parts: BrokerParts,
   ) {}
 
   answers(token: Token): SourceAnswers {
@@ -34,22 +33,22 @@ export class Broker {
    */
   async lock(tokens: readonly Token[], peer: Peer): Promise<void> {
     try {
-      this.revocation.add(tokens.map(({ name }) => name));
+      this.parts.revocation.add(tokens.map(({ name }) => name));
     } finally {
       await Promise.all(tokens.map((token) => this.ward(token).unlocker.lock('an operator locked it')));
     }
     await Promise.all(
-      tokens.map(({ name }) => this.audit.note({ event: 'lock', peer, token: name, outcome: 'ok' })),
+      tokens.map(({ name }) => this.parts.audit.note({ event: 'lock', peer, token: name, outcome: 'ok' })),
     );
   }
 
   /** Ends every login that is under way and wipes what is kept; the tokens themselves are stopped by their owner. */
   stop(): void {
-    for (const { unlocker } of this.wards.values()) unlocker.stop();
+    for (const { unlocker } of this.wards) unlocker.stop();
   }
 
   private ward(token: Token): Ward {
-    const ward = this.wards.get(token);
+    const ward = this.wards.find((each) => each.token === token);
     if (ward === undefined) throw new Error(`no unlocker for token ${token.name}`);
     return ward;
   }
