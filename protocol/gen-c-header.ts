@@ -3,7 +3,7 @@
  * and clients/c/test/vectors_gen.h (the reply vectors). `--check` writes nothing and exits 1 on a difference.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { algorithmNames, hashLength, keyAlgorithms, mechanisms } from './algorithms.js';
 import { errorTable, type ErrorCode } from './errors.js';
 import { limits, protocolVersion } from './limits.js';
@@ -31,7 +31,7 @@ interface Vector {
   };
 }
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
+const root = join(__dirname, '../..');
 /** The request that is open when a malformed reply arrives. */
 const openRequestId = 7;
 
@@ -174,7 +174,7 @@ function vectorsHeader(): string {
 }
 
 function readVectors(file: string): Vector[] {
-  return JSON.parse(readFileSync(`${root}protocol/vectors/${file}`, 'utf8')) as Vector[];
+  return JSON.parse(readFileSync(`${root}/protocol/vectors/${file}`, 'utf8')) as Vector[];
 }
 
 /** undefined: no payload; '': a payload of no bytes. */
@@ -218,8 +218,8 @@ function effectiveCode(number: number | undefined): number {
 }
 
 const outputs = [
-  [`${root}clients/c/src/protocol_gen.h`, protocolHeader()],
-  [`${root}clients/c/test/vectors_gen.h`, vectorsHeader()],
+  [`${root}/clients/c/src/protocol_gen.h`, protocolHeader()],
+  [`${root}/clients/c/test/vectors_gen.h`, vectorsHeader()],
 ] as const;
 
 const check = process.argv.includes('--check');
