@@ -11,6 +11,7 @@ import { createLog, type Log } from './log.js';
 import { native } from './native/index.js';
 import { parseDaemonOptions, type DaemonOptions } from './options.js';
 import { notifySystemd, takeInheritedSockets } from './socket/systemd.js';
+import { secretBytes, wipe } from './unlock/secret-bytes.js';
 import { version } from './version.js';
 
 /** sysexits(3). */
@@ -35,6 +36,8 @@ async function main(): Promise<void> {
 }
 
 async function serve(options: DaemonOptions, log: Log): Promise<void> {
+  // Better now than when an operator comes with a PIN.
+  wipe(secretBytes(1));
   const file = configFile(options.config);
   const agent = new Agent(loadConfig(file), () => loadConfig(file), log);
   // Before the sockets answer: who waits for them may end the agent at once.

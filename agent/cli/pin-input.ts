@@ -4,6 +4,7 @@
  * this short-lived process.)
  */
 import { AgentError } from '@keyagent/protocol';
+import { secretBytes, wipe } from '../unlock/secret-bytes.js';
 import { pinFromLine, pinLineMax } from '../unlock/sources/pin-line.js';
 import { CommandError } from './exit-codes.js';
 import type { Streams } from './streams.js';
@@ -34,19 +35,19 @@ export async function promptPin(message: string, streams: Streams, signal?: Abor
 
 /** Reads standard input to the end of its first line. @throws AgentError INVALID */
 export async function readPinLine({ stdin }: Streams): Promise<Buffer> {
-  const raw = Buffer.alloc(pinLineMax);
+  const raw = secretBytes(pinLineMax);
   let length = 0;
   for await (const chunk of stdin) {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
     const end = bytes.indexOf(0x0a);
     length += bytes.copy(raw, length, 0, end < 0 ? bytes.length : end + 1);
-    bytes.fill(0);
+    wipe(bytes);
     if (end >= 0 || length === raw.length) break;
   }
   if (length === 0) throw new AgentError('INVALID', 'standard input holds no PIN; give it one line');
   try {
     return pinFromLine(raw.subarray(0, length));
   } finally {
-    raw.fill(0);
+    wipe(raw);
   }
 }

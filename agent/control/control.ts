@@ -8,6 +8,7 @@ import type { Token } from '../token/token.js';
 import type { Tokens } from '../token/tokens.js';
 import type { Broker } from '../unlock/broker.js';
 import type { Revocation } from '../unlock/revocation.js';
+import { secretCopy, wipe } from '../unlock/secret-bytes.js';
 import { checkAccess } from './check-access.js';
 
 export interface ControlContext {
@@ -61,19 +62,30 @@ async function unlock(
   peer: Peer,
   context: ControlContext,
 ): Promise<Result<'unlock'>> {
+  const { pin } = takePin(params);
   try {
     const token = context.tokens.named(params.token);
-    if (params.pin !== undefined && params.source !== undefined) {
+    if (pin !== undefined && params.source !== undefined) {
       throw new AgentError('INVALID', 'give either a PIN or the source to ask');
     }
     const already = await context.broker.unlock(
       token,
-      { pin: params.pin, source: params.source, via: params.via, forMs: params.for_ms, force: params.force },
+      { pin, source: params.source, via: params.via, forMs: params.for_ms, force: params.force },
       peer,
     );
     return { token: token.name, state: token.state, already };
   } finally {
-    params.pin?.fill(0);
+    wipe(pin);
+  }
+}
+
+/** Out of the frame and into locked memory: a login may take its time. */
+function takePin({ pin }: Params<'unlock'>): { pin?: Buffer } {
+  if (pin === undefined) return {};
+  try {
+    return { pin: secretCopy(pin) };
+  } finally {
+    wipe(pin);
   }
 }
 

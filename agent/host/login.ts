@@ -1,6 +1,6 @@
 /**
- * C_Login and C_Logout. The PIN comes over its own descriptor and is read by the addon: it is never a JavaScript
- * value. Exactly one PIN is taken from the descriptor for each login that announces one, also when it fails early.
+ * C_Login and C_Logout. The PIN comes over its own descriptor into the addon's locked memory. One is taken for each
+ * request that announces one, when the request arrives: so the PINs keep the order of the requests.
  */
 import pkcs11js from 'pkcs11js';
 import { AgentError } from '@keyagent/protocol';
@@ -12,12 +12,12 @@ import type { Token } from './token.js';
 
 /** HostOperations: descriptor 4. */
 const pinFd = 4;
-const noPin = -1;
+const ckuUser = 1;
 
 export class Login {
   readonly #token: Token;
   readonly #runner: OperationRunner;
-  /** One at a time: the PINs on the descriptor have the order of the requests. */
+  /** One at a time: a token that refused one PIN is not given the next one before that is known. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(token: Token, runner: OperationRunner) {
@@ -27,7 +27,8 @@ export class Login {
 
   /** @throws AgentError PIN_INCORRECT, PIN_BLOCKED, TOKEN_ABSENT, TOKEN_ERROR */
   login({ pin }: HostParams<'login'>): Promise<HostResult<'login'>> {
-    const turn = this.#last.then(() => this.#loginNow(pin));
+    const secret = takePin(pin);
+    const turn = this.#last.then(() => this.#loginNow(secret)).finally(() => wipePin(secret));
     this.#last = turn.catch(() => undefined);
     return turn;
   }
@@ -49,21 +50,14 @@ export class Login {
     }
   }
 
-  async #loginNow(pin: boolean): Promise<HostResult<'login'>> {
-    let pinWaits = pin;
-    try {
-      // Before the token sees a PIN it is asked who it is.
-      this.#token.refresh();
-      await this.#renewStaleSessions();
-      const rv = await this.#runner.once(({ handle }) => {
-        const call = native.login(this.#token.modulePath, handle, pin ? pinFd : noPin);
-        pinWaits = false;
-        return call.then(accept);
-      });
-      return { already: rv === pkcs11js.CKR_USER_ALREADY_LOGGED_IN };
-    } finally {
-      if (pinWaits) native.discardSecret(pinFd);
-    }
+  async #loginNow(pin: Buffer | null): Promise<HostResult<'login'>> {
+    // Before the token sees a PIN it is asked who it is.
+    this.#token.refresh();
+    await this.#renewStaleSessions();
+    const rv = await this.#runner.once(({ handle }) =>
+      native.login(this.#token.modulePath, handle, ckuUser, pin).then(accept),
+    );
+    return { already: rv === pkcs11js.CKR_USER_ALREADY_LOGGED_IN };
   }
 
   /** A login in a session that the token has forgotten would use up the PIN for nothing. */
@@ -74,6 +68,15 @@ export class Login {
       if (!(error instanceof TokenFailure) || error.recovery !== 'reopen') throw error;
     }
   }
+}
+
+/** null: none was announced. */
+function takePin(announced: boolean): Buffer | null {
+  return announced ? native.readSecret(pinFd) : null;
+}
+
+function wipePin(pin: Buffer | null): void {
+  if (pin !== null) native.wipeSecret(pin);
 }
 
 function accept(rv: number): number {

@@ -33,18 +33,29 @@ export interface Native {
   hardenProcess(): void;
   /** PR_SET_PDEATHSIG SIGKILL: a host that hangs in a module's call does not outlive the agent. */
   dieWithParent(): void;
+  /**
+   * Zeroes in locked memory that no core dump holds and no forked child inherits, not moved and not copied by V8.
+   * Throws an Error with `code` (ENOMEM, EPERM, EAGAIN) where RLIMIT_MEMLOCK leaves none.
+   * @param length at most 512
+   */
+  secretBytes(length: number): Buffer;
+  /** Zeroes these bytes. Memory of secretBytes and readSecret is given back at once: its Buffer is then empty. */
+  wipeSecret(secret: Uint8Array): void;
+  /**
+   * Reads one secret as writeSecret wrote it, into memory as of secretBytes; waits a few seconds at most.
+   * Throws an Error with `code` (EPIPE, EMSGSIZE, ETIMEDOUT, ENOMEM, ...).
+   */
+  readSecret(fd: number): Buffer;
   /** Writes a 2-byte big-endian length and the secret to fd, blocking. The caller wipes `secret`. */
   writeSecret(fd: number, secret: Uint8Array): void;
-  /** Reads one secret as writeSecret wrote it, and wipes it: it was meant for a login that did not happen. */
-  discardSecret(fd: number): void;
   /**
-   * C_Login(session, CKU_USER) in the module that pkcs11js has loaded (same path), on a thread of its own. Throws
-   * if the arguments are wrong, and has then read nothing; rejects with `code` if the PIN cannot be read.
+   * C_Login in the module that pkcs11js has loaded (same path), on a thread of its own.
    * @param session 8-byte native-endian handle
-   * @param pinFd   descriptor with a PIN as writeSecret wrote it, read into locked memory and wiped; -1: NULL PIN
+   * @param user    CKU_
+   * @param pin     unchanged until the promise settles; null: a NULL PIN
    * @returns CK_RV, which may be any error of C_Login
    */
-  login(modulePath: string, session: Uint8Array, pinFd: number): Promise<number>;
+  login(modulePath: string, session: Uint8Array, user: number, pin: Uint8Array | null): Promise<number>;
   /**
    * EME-PKCS1-v1_5 unpadding of a TLS premaster in constant time (RFC 5246 7.4.7.1).
    * @param em        encoded message, modulus length, leading zeros kept

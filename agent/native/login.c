@@ -1,5 +1,5 @@
-/* login: C_Login on a thread of libuv's pool, with a PIN that never becomes a JavaScript value, or with a
- * NULL PIN for a protected authentication path (PKCS#11 v2.40 C_Login). */
+/* login: C_Login on a thread of libuv's pool, with a PIN, or with a NULL PIN for a protected authentication
+ * path (PKCS#11 v2.40 C_Login). */
 #define _DEFAULT_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,15 +17,17 @@ struct ka_login {
     void *module;
     const CK_FUNCTION_LIST *functions;
     CK_SESSION_HANDLE session;
-    /* -1: no PIN */
-    int pin_fd;
-    /* errno of reading the PIN; 0: C_Login was called and rv is its result */
-    int error;
+    CK_ULONG user;
+    /* Keeps the PIN's memory while the call runs; NULL: no PIN */
+    napi_ref pin_ref;
+    const uint8_t *pin;
+    size_t pin_len;
     CK_RV rv;
 };
 
 static void login_free(napi_env env, struct ka_login *login) {
     if (login->work != NULL) napi_delete_async_work(env, login->work);
+    if (login->pin_ref != NULL) napi_delete_reference(env, login->pin_ref);
     if (login->module != NULL) dlclose(login->module);
     free(login);
 }
@@ -33,18 +35,14 @@ static void login_free(napi_env env, struct ka_login *login) {
 static void login_execute(napi_env env, void *data) {
     (void)env;
     struct ka_login *login = data;
-    struct ka_secret pin = {NULL, 0};
-    if (login->pin_fd >= 0) login->error = ka_secret_read(login->pin_fd, &pin);
-    if (login->error == 0) login->rv = login->functions->C_Login(login->session, CKU_USER, pin.data, pin.len);
-    ka_secret_free(&pin);
+    login->rv = login->functions->C_Login(login->session, login->user, login->pin, login->pin_len);
 }
 
 static void login_complete(napi_env env, napi_status status, void *data) {
     struct ka_login *login = data;
     napi_value result = NULL;
-    if (status != napi_ok) login->error = ECANCELED;
-    if (login->error != 0)
-        napi_reject_deferred(env, login->deferred, ka_error_new(env, login->error, "read PIN"));
+    if (status != napi_ok)
+        napi_reject_deferred(env, login->deferred, ka_error_new(env, ECANCELED, "login"));
     else if (napi_create_int64(env, (int64_t)login->rv, &result) == napi_ok)
         napi_resolve_deferred(env, login->deferred, result);
     login_free(env, login);
@@ -66,18 +64,28 @@ static const char *module_find(struct ka_login *login, const char *path) {
     return NULL;
 }
 
+static bool pin_argument(napi_env env, napi_value value, struct ka_login *login) {
+    napi_valuetype type;
+    if (napi_typeof(env, value, &type) == napi_ok && type == napi_null) return true;
+    return ka_argument_bytes(env, value, "pin", 0, KA_SECRET_MAX, &login->pin, &login->pin_len) &&
+           napi_create_reference(env, value, 1, &login->pin_ref) == napi_ok;
+}
+
 static bool login_arguments(napi_env env, napi_callback_info info, struct ka_login *login) {
-    napi_value arguments[3];
+    napi_value arguments[4];
     char path[PATH_MAX];
     const uint8_t *session;
     size_t session_len;
+    int32_t user;
 
-    if (!ka_arguments_get(env, info, 3, arguments) ||
+    if (!ka_arguments_get(env, info, 4, arguments) ||
         !ka_argument_string(env, arguments[0], "modulePath", path, sizeof path) ||
         !ka_argument_bytes(env, arguments[1], "session", sizeof login->session, sizeof login->session,
                            &session, &session_len) ||
-        !ka_argument_integer(env, arguments[2], "pinFd", -1, INT32_MAX, &login->pin_fd))
+        !ka_argument_integer(env, arguments[2], "user", CKU_USER, CKU_CONTEXT_SPECIFIC, &user) ||
+        !pin_argument(env, arguments[3], login))
         return false;
+    login->user = (CK_ULONG)user;
     memcpy(&login->session, session, sizeof login->session);
     const char *failure = module_find(login, path);
     if (failure != NULL) napi_throw_error(env, "ERR_MODULE", failure);

@@ -13,6 +13,7 @@ typedef CK_ULONG CK_SESSION_HANDLE;
 typedef CK_ULONG CK_OBJECT_HANDLE;
 
 #define CKU_USER                     1UL
+#define CKU_CONTEXT_SPECIFIC         2UL
 #define CKR_OK                       0x000UL
 #define CKR_HOST_MEMORY              0x002UL
 #define CKR_GENERAL_ERROR            0x005UL

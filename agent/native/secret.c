@@ -1,16 +1,17 @@
-#define _DEFAULT_SOURCE /* explicit_bzero, MAP_ANONYMOUS */
+#define _DEFAULT_SOURCE
 #include "secret.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAPPING_LEN = 4096, WAIT_MS = 5000 };
+#include "arena.h"
 
-static int wait_readable(int fd) {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+enum { WAIT_MS = 5000, PREFIX_LEN = 2 };
+
+static int wait_ready(int fd, short events) {
+    struct pollfd poll_fd = {.fd = fd, .events = events};
     for (;;) {
         const int ready = poll(&poll_fd, 1, WAIT_MS);
         if (ready > 0) return 0;
@@ -23,7 +24,7 @@ static int wait_readable(int fd) {
 static int read_exactly(int fd, uint8_t *data, size_t len) {
     size_t done = 0;
     while (done < len) {
-        const int error = wait_readable(fd);
+        const int error = wait_ready(fd, POLLIN);
         if (error != 0) return error;
         const ssize_t got = read(fd, data + done, len - done);
         if (got == 0) return EPIPE;
@@ -33,43 +34,34 @@ static int read_exactly(int fd, uint8_t *data, size_t len) {
     return 0;
 }
 
-static int mapping_new(uint8_t **data) {
-    void *mapping = mmap(NULL, MAPPING_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping == MAP_FAILED) return errno;
-    if (mlock(mapping, MAPPING_LEN) != 0 || madvise(mapping, MAPPING_LEN, MADV_DONTDUMP) != 0) {
-        const int error = errno;
-        munmap(mapping, MAPPING_LEN);
-        return error;
+/* MSG_NOSIGNAL because a host may have died. */
+static int write_all(int fd, const uint8_t *data, size_t len) {
+    size_t done = 0;
+    while (done < len) {
+        const int error = wait_ready(fd, POLLOUT);
+        if (error != 0) return error;
+        const ssize_t sent = send(fd, data + done, len - done, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR && errno != EAGAIN) return errno;
+        if (sent > 0) done += (size_t)sent;
     }
-    *data = mapping;
     return 0;
 }
 
-int ka_secret_read(int fd, struct ka_secret *secret) {
-    uint8_t prefix[2];
-    *secret = (struct ka_secret){NULL, 0};
-
-    int error = mapping_new(&secret->data);
+int ka_secret_read(int fd, uint8_t **place, size_t *len) {
+    uint8_t prefix[PREFIX_LEN];
+    int error = ka_arena_take(place);
     if (error != 0) return error;
     error = read_exactly(fd, prefix, sizeof prefix);
     if (error != 0) goto out;
-    const size_t len = (size_t)prefix[0] << 8 | prefix[1];
-    if (len > KA_SECRET_MAX) {
-        error = EMSGSIZE;
-        goto out;
-    }
-    error = read_exactly(fd, secret->data, len);
-    secret->len = len;
+    *len = (size_t)prefix[0] << 8 | prefix[1];
+    error = *len > KA_SECRET_MAX ? EMSGSIZE : read_exactly(fd, *place, *len);
 out:
-    if (error != 0) ka_secret_free(secret);
+    if (error != 0) ka_arena_return(*place);
     return error;
 }
 
-void ka_secret_free(struct ka_secret *secret) {
-    if (secret->data != NULL) {
-        explicit_bzero(secret->data, MAPPING_LEN);
-        munlock(secret->data, MAPPING_LEN);
-        munmap(secret->data, MAPPING_LEN);
-    }
-    *secret = (struct ka_secret){NULL, 0};
+int ka_secret_write(int fd, const uint8_t *secret, size_t len) {
+    const uint8_t prefix[PREFIX_LEN] = {(uint8_t)(len >> 8), (uint8_t)len};
+    const int error = write_all(fd, prefix, sizeof prefix);
+    return error != 0 ? error : write_all(fd, secret, len);
 }

@@ -1,5 +1,4 @@
-/* A PIN on its way from the agent to C_Login: 2-byte big-endian length and the bytes on a descriptor, read
- * into memory that is neither swapped nor dumped. */
+/* A PIN on its way from the agent to a token host: 2-byte big-endian length and the bytes on a descriptor. */
 #ifndef KA_SECRET_H
 #define KA_SECRET_H
 
@@ -9,18 +8,15 @@
 /* limits.ts: pin */
 enum { KA_SECRET_MAX = 256 };
 
-struct ka_secret {
-    /* a mapping of its own, or NULL */
-    uint8_t *data;
-    size_t len;
-};
+/** Reads one secret into a place of the arena, waiting a few seconds at most. On failure nothing is taken.
+ *  @param place  the caller returns it to the arena
+ *  @param len    bytes of the secret
+ *  @return 0, or an errno: EPIPE if the descriptor ended, EMSGSIZE over KA_SECRET_MAX, ETIMEDOUT, those of
+ *          ka_arena_take, ... */
+int ka_secret_read(int fd, uint8_t **place, size_t *len);
 
-/** Reads one secret, waiting a few seconds at most. On failure what was read is wiped and *secret is empty.
- *  @return 0, or an errno: EPIPE if the descriptor ended, EMSGSIZE over KA_SECRET_MAX, ETIMEDOUT, ENOMEM
- * where RLIMIT_MEMLOCK forbids locked memory, ... */
-int ka_secret_read(int fd, struct ka_secret *secret);
-
-/** Wipes and unmaps; harmless on an empty secret. */
-void ka_secret_free(struct ka_secret *secret);
+/** Writes one. The descriptor may be non-blocking; no copy is made on the way.
+ *  @return 0, or an errno: EPIPE if the host died, ETIMEDOUT, ... */
+int ka_secret_write(int fd, const uint8_t *secret, size_t len);
 
 #endif

@@ -5,6 +5,7 @@
 import { AgentError, type SourceName } from '@keyagent/protocol';
 import { codeOf, refusal, type LoginParts, type Logins } from './logins.js';
 import type { Revocation } from './revocation.js';
+import { wipe } from './secret-bytes.js';
 
 /** CKF_USER_PIN_COUNT_LOW alone does not forbid: SoftHSM sets it after one failure. */
 const forbidding: ReadonlySet<string> = new Set([
@@ -73,7 +74,7 @@ export class AutomaticUnlock {
       try {
         await this.trySources(kept === undefined ? sources : [kept.source], kept?.pin, locks);
       } finally {
-        kept?.pin.fill(0);
+        wipe(kept?.pin);
       }
     }
     this.awaitOperator();
@@ -138,7 +139,7 @@ export class AutomaticUnlock {
       await logins.record(source, error);
       throw error;
     } finally {
-      pin?.fill(0);
+      wipe(pin);
     }
     this.stop();
     // A login after a host restart does not prolong the first one.

@@ -1,6 +1,6 @@
 /** The PIN that a token was unlocked with, kept for host restarts when retain_pin allows it; wiped at lock and stop. */
 import type { SourceName } from '@keyagent/protocol';
-import { secretCopy } from './secret-bytes.js';
+import { secretCopy, wipe } from './secret-bytes.js';
 
 export class RetainedPin {
   private kept: { source: SourceName; pin: Buffer } | undefined;
@@ -16,7 +16,7 @@ export class RetainedPin {
   }
 
   wipe(): void {
-    this.kept?.pin.fill(0);
+    wipe(this.kept?.pin);
     this.kept = undefined;
   }
 }

@@ -7,6 +7,7 @@ import type { Peer } from '../policy/peer.js';
 import { AutomaticUnlock } from './automatic-unlock.js';
 import { Logins, refusal, type LoginParts } from './logins.js';
 import type { Revocation } from './revocation.js';
+import { wipe } from './secret-bytes.js';
 
 export interface OperatorUnlock {
   readonly pin?: Uint8Array | undefined;
@@ -109,7 +110,7 @@ export class TokenUnlocker {
       this.automatic.stop();
       revocation.remove(token.name);
     } finally {
-      pin?.fill(0);
+      wipe(pin);
     }
   }
 

@@ -26,6 +26,8 @@ export interface AgentSpec {
   env?: Record<string, string>;
   /** Who runs it, with the server's group as its second one; default: whoever runs the test. */
   user?: Account;
+  /** RLIMIT_MEMLOCK of agent and hosts, bytes; root's processes may lock more. */
+  memlock?: number;
   /** Puts the counting module in front of SoftHSM; `calls` tells what it saw. */
   counted?: boolean;
 }
@@ -58,6 +60,7 @@ export class AgentHome {
     writeFileSync(this.configFile, stringify(this.#configuration()));
     if (user !== undefined) {
       const owned = [path.join(folder, 'run'), this.stateDir, hsm.folder];
+      if (spec.credential === true) owned.push(path.join(folder, 'credentials'));
       execFileSync('chown', ['-R', `${user.name}:${user.group}`, ...owned]);
     }
   }

@@ -108,12 +108,20 @@ export class Agent extends AgentHome {
     return this.counting.calls().get(name) ?? 0;
   }
 
-  /** As spec.user: setpriv(1) execs, so the pid is the agent's. */
+  /** As spec.user and within spec.memlock: setpriv(1) and prlimit(1) exec, so the pid is the agent's. */
   #runAgent(args: readonly string[]): Daemon {
-    const { user } = this.spec;
-    if (user === undefined) return this.#run(keyagentd, args);
-    const identity = [`--reuid=${user.name}`, `--regid=${user.group}`, `--groups=${serverUser().group}`];
-    return this.#run('setpriv', [...identity, keyagentd, ...args]);
+    const { user, memlock } = this.spec;
+    const line = [keyagentd, ...args];
+    if (user !== undefined)
+      line.unshift(
+        'setpriv',
+        `--reuid=${user.name}`,
+        `--regid=${user.group}`,
+        `--groups=${serverUser().group}`,
+      );
+    if (memlock !== undefined) line.unshift('prlimit', `--memlock=${memlock}`);
+    const [command = keyagentd, ...rest] = line;
+    return this.#run(command, rest);
   }
 
   #run(command: string, args: readonly string[]): Daemon {

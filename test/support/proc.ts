@@ -39,6 +39,29 @@ export function scanMemory(pid: number, patterns: Readonly<Record<string, Buffer
   return found;
 }
 
+/** Where in a process a pattern occurs: for each mapping that holds it, its file and its flags (proc(5), VmFlags). */
+export function mappingsWith(pid: number, pattern: Buffer): { file: string; flags: string[] }[] {
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  try {
+    return mappings(pid)
+      .filter(({ start, size, readable }) => readable && readMapping(memory, start, size).includes(pattern))
+      .map(({ start, file }) => ({ file, flags: flagsOf(pid, start) }));
+  } finally {
+    closeSync(memory);
+  }
+}
+
+function flagsOf(pid: number, start: bigint): string[] {
+  const maps = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const map = maps.find((text) => BigInt(`0x${text.split('-', 1)[0] ?? ''}`) === start);
+  return (
+    /^VmFlags: (.*)$/m
+      .exec(map ?? '')?.[1]
+      ?.trim()
+      .split(' ') ?? []
+  );
+}
+
 interface Mapping {
   start: bigint;
   size: number;

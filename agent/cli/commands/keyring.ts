@@ -1,6 +1,7 @@
 /** `keyagent keyring set|delete TOKEN`: the PIN of a token in the keyring of the user who runs this. No agent is asked. */
 import { AgentError } from '@keyagent/protocol';
 import { Option, type Command } from 'commander';
+import { wipe } from '../../unlock/secret-bytes.js';
 import { CommandError } from '../exit-codes.js';
 import { keyringOf } from '../keyring-of.js';
 import { promptPin, readPinLine } from '../pin-input.js';
@@ -22,7 +23,7 @@ export function addKeyring(program: Command, session: Session): void {
       try {
         await source.store(pin);
       } finally {
-        pin.fill(0);
+        wipe(pin);
       }
       await session.print({ stored: source.item }, `the PIN of ${token} is in the keyring\n`);
     });
@@ -57,9 +58,9 @@ async function promptTwice(token: string, streams: Streams): Promise<Buffer> {
       throw new AgentError('INVALID', 'the two PINs differ; nothing was stored, try again');
     return pin;
   } catch (error) {
-    pin.fill(0);
+    wipe(pin);
     throw error;
   } finally {
-    again?.fill(0);
+    wipe(again);
   }
 }

@@ -13,6 +13,7 @@ import {
 } from '@keyagent/protocol';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { durationForm, parseDuration } from '../../config/duration.js';
+import { wipe } from '../../unlock/secret-bytes.js';
 import { askPassword } from '../ask-password.js';
 import { CommandError } from '../exit-codes.js';
 import { keyringOf } from '../keyring-of.js';
@@ -111,7 +112,7 @@ async function unlock(unlocking: Unlocking): Promise<Result<'unlock'>> {
     if (error !== unlocked.reason || agent.closed) throw error;
     return { token: token.name, state: 'unlocked', already: true };
   } finally {
-    params.pin?.fill(0);
+    wipe(params.pin);
   }
 }
 

@@ -6,6 +6,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test, type TestContext } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { native } from '@keyagent/agent/native/index.js';
 
@@ -163,7 +164,65 @@ print(int.from_bytes(ancillary[0][2][:4], sys.byteorder), data.decode(), end='')
   });
 });
 
-void describe('writeSecret and discardSecret', { timeout }, () => {
+/** Of this process: memory that is locked, not dumped and zeroed in a forked child (proc(5), VmFlags). */
+function lockedMappings(): number {
+  const maps = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const flags = maps.map((map) => /^VmFlags: (.*)$/m.exec(map)?.[1]?.trim().split(' ') ?? []);
+  return flags.filter((set) => ['lo', 'dd', 'wf'].every((flag) => set.includes(flag))).length;
+}
+
+void describe('secretBytes and wipeSecret', { timeout }, () => {
+  test('give memory that is locked, out of dumps and out of children, and take it back at once', async () => {
+    assert.equal(lockedMappings(), 0);
+    const secrets = Array.from({ length: 20 }, () => native.secretBytes(200));
+    assert.ok(lockedMappings() > 0);
+    for (const [i, secret] of secrets.entries()) secret.fill(i + 1);
+    for (const [i, secret] of secrets.entries()) assert.deepEqual(secret, Buffer.alloc(200, i + 1));
+    for (const secret of secrets) native.wipeSecret(secret);
+    assert.deepEqual(
+      secrets.map(({ length }) => length),
+      Array<number>(20).fill(0),
+    );
+    await setImmediate();
+    assert.equal(lockedMappings(), 0);
+    for (const secret of secrets) native.wipeSecret(secret);
+  });
+
+  test('give zeroes, also after others used the same memory, and none of a forgotten one stays locked', () => {
+    const script = `
+      const first = native.secretBytes(512).fill(7);
+      native.wipeSecret(first.subarray(100));
+      await new Promise((resolve) => setImmediate(resolve));
+      console.log(native.secretBytes(512).some((byte) => byte !== 0));
+      for (let i = 0; i < 10_000; i++) native.secretBytes(512).fill(1);
+      gc(); await new Promise((resolve) => setImmediate(resolve));
+      const locked = /^VmLck:\\s+(\\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))[1];
+      console.log(Number(locked) <= 64);`;
+    const source = `import { native } from ${addon}; import { readFileSync } from 'node:fs';\n${script}`;
+    const args = ['--expose-gc', '--input-type=module', '--eval', source];
+    assert.equal(execFileSync(process.execPath, args, { encoding: 'utf8', cwd: '/' }), 'false\ntrue\n');
+  });
+
+  test('wipe other memory too, and only the bytes that they were given', () => {
+    const bytes = Buffer.from('123456');
+    native.wipeSecret(bytes.subarray(1, 3));
+    assert.equal(bytes.toString('latin1'), '1\0\x00456');
+    native.wipeSecret(Buffer.alloc(0));
+    assert.throws(() => native.secretBytes(513), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => native.wipeSecret('1234' as never), { code: 'ERR_INVALID_ARG_TYPE' });
+    assert.equal(native.secretBytes(0).length, 0);
+  });
+
+  test('say so where nothing may be locked', { skip: !isRoot && 'needs root' }, () => {
+    const source = `import { native } from ${addon};
+      try { native.secretBytes(1); console.log('given') } catch ({ code }) { console.log(code) }`;
+    const args = ['--memlock=0', process.execPath, '--input-type=module', '--eval', source];
+    const output = execFileSync('prlimit', args, { encoding: 'utf8', cwd: '/', uid: 65534, gid: 65534 });
+    assert.equal(output, 'EPERM\n');
+  });
+});
+
+void describe('writeSecret and readSecret', { timeout }, () => {
   /** A Node with a socketpair to itself would need the addon; a child's stdio is one. */
   const withPair = (text: string): string => {
     const receiver = `let all = Buffer.alloc(0); process.stdin.on('data', (d) => all = Buffer.concat([all, d])).on('end', () => console.log(all.toString('hex')))`;
@@ -190,14 +249,14 @@ void describe('writeSecret and discardSecret', { timeout }, () => {
   test('take exactly one secret from the descriptor, or say why not', () => {
     const file = join(directory, 'secrets');
     const script = `import { native } from ${addon}; import { readSync } from 'node:fs';
-      native.discardSecret(0); native.discardSecret(0);
+      console.log(native.readSecret(0).toString(), native.readSecret(0).length);
       const rest = Buffer.alloc(4); readSync(0, rest); console.log(rest.toString('hex'));
-      try { native.discardSecret(0) } catch (error) { console.log(error.code) }
-      try { native.discardSecret(0) } catch (error) { console.log(error.code) }`;
+      try { native.readSecret(0) } catch (error) { console.log(error.code) }
+      try { native.readSecret(0) } catch (error) { console.log(error.code) }`;
     writeFileSync(file, Buffer.from('000431323334' + '0000' + 'aabbccdd' + '0101', 'hex'));
     const args = ['-c', '"$0" --input-type=module --eval "$1" < "$2"', process.execPath, script, file];
     const { stdout } = spawnSync('sh', args, { encoding: 'utf8' });
-    assert.equal(stdout, 'aabbccdd\nEMSGSIZE\nEPIPE\n');
+    assert.equal(stdout, '1234 0\naabbccdd\nEMSGSIZE\nEPIPE\n');
   });
 });
 
@@ -205,9 +264,13 @@ void describe('login', { timeout }, () => {
   test('uses a loaded module only, and checks its arguments', () => {
     const session = Buffer.alloc(8);
     const unloaded = /not loaded/;
-    assert.throws(() => void native.login('/usr/lib/softhsm/libsofthsm2.so', session, -1), unloaded);
-    assert.throws(() => void native.login('libc.so.6', session, -1), /no C_GetFunctionList/);
-    assert.throws(() => void native.login('/x', session.subarray(1), -1), { code: 'ERR_OUT_OF_RANGE' });
-    assert.throws(() => void native.login('/x', session, -2), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => void native.login('/usr/lib/softhsm/libsofthsm2.so', session, 1, null), unloaded);
+    assert.throws(() => void native.login('libc.so.6', session, 1, null), /no C_GetFunctionList/);
+    assert.throws(() => void native.login('/x', session.subarray(1), 1, null), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => void native.login('/x', session, 0, null), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => void native.login('/x', session, 1, Buffer.alloc(257)), { code: 'ERR_OUT_OF_RANGE' });
+    assert.throws(() => void native.login('/x', session, 1, '1234' as never), {
+      code: 'ERR_INVALID_ARG_TYPE',
+    });
   });
 });

@@ -5,7 +5,7 @@
 import { stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
-import { secretBytes } from '../secret-bytes.js';
+import { secretBytes, wipe } from '../secret-bytes.js';
 import { pinFromLine, pinLineMax } from './pin-line.js';
 import type { PinSource } from './pin-source.js';
 import { openSecretFile } from './secret-file.js';
@@ -32,7 +32,7 @@ export class CredentialSource implements PinSource {
       const reason = cause instanceof AgentError ? cause.message : `cannot be read (${String(cause)})`;
       throw failed(`credential ${this.credential}: ${reason}; load it again and restart the service`, cause);
     } finally {
-      raw.fill(0);
+      wipe(raw);
       await file.close();
     }
   }

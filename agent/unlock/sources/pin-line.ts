@@ -1,6 +1,6 @@
 /** A PIN as files and standard input hold it: one line, trimmed of one trailing newline and of nothing else. */
 import { AgentError, limits } from '@keyagent/protocol';
-import { secretCopy } from '../secret-bytes.js';
+import { secretCopy, wipe } from '../secret-bytes.js';
 
 /** Bytes to read at most: a longer PIN shows itself by the byte too many. */
 export const pinLineMax = limits.pin + 2;
@@ -20,6 +20,6 @@ export function pinFromLine(raw: Uint8Array): Buffer {
     }
     return secretCopy(raw.subarray(0, length));
   } finally {
-    raw.fill(0);
+    wipe(raw);
   }
 }

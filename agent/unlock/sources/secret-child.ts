@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { secretBytes, secretCopy } from '../secret-bytes.js';
+import { secretBytes, secretCopy, wipe } from '../secret-bytes.js';
 import { pinLineMax } from './pin-line.js';
 
 export interface SecretChild {
@@ -56,8 +56,8 @@ export async function runSecretChild(program: SecretChild, wait: ChildWait): Pro
   const { command, args, env, input, ownGroup = false } = program;
   if (wait.signal?.aborted) return { how: 'stopped', cause: wait.signal.reason, complaint: [] };
   const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'], detached: ownGroup });
-  const output = keep(child.stdout, pinLineMax);
-  const complaint = keep(child.stderr, complaintMax);
+  const output = keep(child.stdout, secretBytes(pinLineMax));
+  const complaint = keep(child.stderr, Buffer.alloc(complaintMax));
   // A child that ends early closes its end; its exit status says why.
   child.stdin.on('error', () => undefined);
   child.stdin.end(input);
@@ -132,15 +132,14 @@ function killGroup({ pid }: Child): void {
   }
 }
 
-/** Keeps at most `max` bytes and drains the rest, wiping what it holds when asked to. */
-function keep(stream: Readable, max: number): { bytes(): Buffer; wipe(): void } {
-  const kept = secretBytes(max);
+/** Keeps as many bytes as `kept` takes and drains the rest, wiping what it holds when asked to. */
+function keep(stream: Readable, kept: Buffer): { bytes(): Buffer; wipe(): void } {
   let length = 0;
   stream.on('data', (chunk: Buffer) => {
     length += chunk.copy(kept, length);
-    chunk.fill(0);
+    wipe(chunk);
   });
-  return { bytes: () => kept.subarray(0, length), wipe: () => kept.fill(0) };
+  return { bytes: () => kept.subarray(0, length), wipe: () => wipe(kept) };
 }
 
 function lines(bytes: Buffer): string[] {
