@@ -46,6 +46,10 @@ export const algorithms = {
 } as const satisfies Record<string, AlgorithmEntry>;
 
 export type AlgorithmName = keyof typeof algorithms;
+/** The algorithms of one operation. */
+export type AlgorithmOf<O extends Operation> = {
+  [Name in AlgorithmName]: (typeof algorithms)[Name]['operation'] extends O ? Name : never;
+}[AlgorithmName];
 export const algorithmNames = Object.keys(algorithms) as AlgorithmName[];
 
 export function isAlgorithmName(name: string): name is AlgorithmName {

@@ -26,6 +26,9 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** A net.Socket, or anything else that carries bytes both ways. */
+export type CallerStream = Duplex & { ref?(): unknown; unref?(): unknown };
+
 type Outcome = AgentError | object;
 
 interface Pending {
@@ -45,7 +48,7 @@ interface CallerEvents {
 const longestTimerMs = 0x7fffffff;
 
 export class Caller extends EventEmitter<CallerEvents> {
-  readonly #stream: Duplex;
+  readonly #stream: CallerStream;
   readonly #frames = new FrameReader(limits.frame);
   /** By request id, written or not. */
   readonly #pending = new Map<number, Pending>();
@@ -57,7 +60,7 @@ export class Caller extends EventEmitter<CallerEvents> {
   #corked = false;
   #closed = false;
 
-  constructor(stream: Duplex) {
+  constructor(stream: CallerStream) {
     super();
     this.#stream = stream;
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
@@ -73,6 +76,16 @@ export class Caller extends EventEmitter<CallerEvents> {
   /** Ends the connection; every call in flight fails with UNAVAILABLE. */
   close(): void {
     this.#end(undefined);
+  }
+
+  /** Lets the process end while the connection is idle; a call with a timeout holds it until it settles. */
+  unref(): void {
+    this.#stream.unref?.();
+  }
+
+  /** Undoes unref(). */
+  ref(): void {
+    this.#stream.ref?.();
   }
 
   /** The first call on every connection. @throws AgentError UNSUPPORTED if there is no common version */
@@ -170,14 +183,22 @@ export class Caller extends EventEmitter<CallerEvents> {
   }
 
   #receive(chunk: Buffer): void {
+    for (const body of this.#judged(() => this.#frames.push(chunk)) ?? []) {
+      const message = this.#judged(() => decodeReply(body, (id) => this.#methodInFlight(id)));
+      // Also when a listener of the message before closed.
+      if (message === undefined || this.#closed) return;
+      this.#accept(message);
+    }
+  }
+
+  /** What the agent sent; undefined if that broke the protocol, which ends the connection. */
+  #judged<T>(read: () => T): T | undefined {
     try {
-      for (const body of this.#frames.push(chunk)) {
-        if (this.#closed) return;
-        this.#accept(decodeReply(body, (id) => this.#methodInFlight(id)));
-      }
+      return read();
     } catch (cause) {
       if (!(cause instanceof AgentError)) throw cause;
       this.#end(new AgentError('MALFORMED', `the agent broke the protocol: ${cause.message}`, { cause }));
+      return undefined;
     }
   }
 

@@ -48,12 +48,13 @@ export const errorTable = {
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof errorTable;
+export const errorCodes = Object.keys(errorTable) as readonly ErrorCode[];
 
 /** Numbers from here on are made by client libraries and never travel. */
 const firstLocalNumber = 200;
 
 const codeByNumber = new Map<number, ErrorCode>(
-  (Object.keys(errorTable) as ErrorCode[])
+  errorCodes
     .map((code): [number, ErrorCode] => [errorTable[code].number, code])
     .filter(([number]) => number < firstLocalNumber),
 );
@@ -88,4 +89,9 @@ export class AgentError extends Error {
   get retryable(): boolean {
     return errorTable[this.code].retryable;
   }
+}
+
+/** Whether the same request may succeed later without anybody changing it; false for what is not an AgentError. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof AgentError && error.retryable;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { constants, publicEncrypt, randomBytes, verify, type VerifyKeyObjectInput } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { after, before, test } from 'node:test';
-import { connect, type Client, type Key } from '@keyagent/client';
+import { connect, type Client, type Key, type SigningAlgorithm } from '@keyagent/client';
 import { algorithms, type AlgorithmName, type HashName, type Mechanism } from '@keyagent/protocol';
 import { Cleanup } from './support/cleanup.js';
 import { deploy } from './support/deployment.js';
@@ -21,12 +21,12 @@ const keys = [
 type Label = (typeof keys)[number]['label'];
 
 const names = Object.keys(algorithms) as AlgorithmName[];
-const signing = names.filter((name) => algorithms[name].operation === 'sign');
+const signing = names.filter((name): name is SigningAlgorithm => algorithms[name].operation === 'sign');
 const forRsa = signing.filter((name) => name.startsWith('rsa-'));
 const forEc = signing.filter((name) => name.startsWith('ecdsa-'));
 
 /** 1,000 signatures of each algorithm; the slow large keys do one each of what the 2048-bit key did in bulk. */
-const plan: readonly [Label, readonly AlgorithmName[], number][] = [
+const plan: readonly [Label, readonly SigningAlgorithm[], number][] = [
   ['rsa2048', forRsa, 1000],
   ['rsa3072', forRsa, 25],
   ['rsa4096', forRsa, 25],
@@ -57,7 +57,7 @@ function verifyInput(key: Key, mechanism: Mechanism): VerifyKeyObjectInput {
   return { key: key.publicKey, padding, saltLength };
 }
 
-async function signAndVerify(key: Key, alg: AlgorithmName): Promise<boolean> {
+async function signAndVerify(key: Key, alg: SigningAlgorithm): Promise<boolean> {
   const { mechanism, hash } = algorithms[alg] as { mechanism: Mechanism; hash?: HashName };
   const message = randomBytes(1 + Math.floor(Math.random() * 300));
   const signature = await key.sign(alg, message);

@@ -21,6 +21,8 @@ export interface ConnectOptions {
   timeoutMs?: number;
   /** The program's name, for the agent's list of sessions. */
   name?: string;
+  /** Gives up connecting; it does not concern the client that was made. */
+  signal?: AbortSignal;
   /** Users whose socket is trusted besides root's, this user's, and the agent's in a directory of its own. */
   trustedUids?: readonly number[];
 }
@@ -45,19 +47,26 @@ export interface AgentStatus {
 }
 
 interface ClientEvents {
-  /** A token's state changed: its name and new state. */
+  /** The state of a token, when it changed and after the connection was made again: its name and state. */
   state: [token: string, state: TokenState];
+  /** A token is locked now: its keys sign nothing until somebody unlocks it. Every other state is told by `state` only. */
+  locked: [token: string];
+  /** A token is unlocked now. */
+  unlocked: [token: string];
   /** The public data of a key changed: its URI. Ask for the key again. */
   rotated: [uri: string];
-  /** The connection was lost; the next call makes another. What was in flight is repeated once. */
+  /** The connection was lost and is being made again; what was in flight is repeated once. */
   disconnected: [reason: AgentError];
 }
 
-/** @throws AgentError UNAVAILABLE, UNTRUSTED, DENIED, TIMEOUT, INVALID (the path), UNSUPPORTED (no common version) */
+/**
+ * @throws AgentError UNAVAILABLE, UNTRUSTED, DENIED, TIMEOUT, CANCELLED, INVALID (the path), UNSUPPORTED (no common
+ *         version)
+ */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
-  const { socket, timeoutMs = 10_000, name = process.title.slice(0, 16), trustedUids = [] } = options;
+  const { socket, timeoutMs = 10_000, name = process.title.slice(0, 16), trustedUids = [], signal } = options;
   const connection = new Connection({ path: socketPath(socket), name, timeoutMs, trustedUids });
-  await connection.open();
+  await connection.open(signal);
   return new Client(connection);
 }
 
@@ -70,6 +79,7 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#connection = connection;
     connection.on('notice', (notice) => this.#tell(notice));
     connection.on('lost', (reason) => this.emit('disconnected', reason));
+    connection.on('restored', () => void this.#tellStates());
   }
 
   /** Every key that this user may know of, in the order of their URIs. The deadline is for each page. */
@@ -100,15 +110,27 @@ export class Client extends EventEmitter<ClientEvents> {
     return this.#connection.call('status', {}, options);
   }
 
-  /** Calls in flight fail with UNAVAILABLE. A program ends by itself only after this. */
+  /** Calls in flight fail with UNAVAILABLE. A program ends by itself only after this, or after unref(). */
   close(): void {
     this.#connection.close();
+  }
+
+  /** Lets the program end although this client is open; calls in flight are still waited for. */
+  unref(): this {
+    this.#connection.hold(false);
+    return this;
+  }
+
+  /** Undoes unref(). */
+  ref(): this {
+    this.#connection.hold(true);
+    return this;
   }
 
   #tell(notice: Notice): void {
     switch (notice.method) {
       case 'state':
-        this.emit('state', notice.params.token, notice.params.state);
+        this.#tellState(notice.params.token, notice.params.state);
         return;
       case 'rotated':
         this.emit('rotated', notice.params.uri);
@@ -117,5 +139,23 @@ export class Client extends EventEmitter<ClientEvents> {
         // Only a requester sends it; the codec lets none through.
         return;
     }
+  }
+  #tellState(token: string, state: TokenState): void {
+    this.emit('state', token, state);
+    if (state === 'locked' || state === 'unlocked') this.emit(state, token);
+  }
+
+  /** What changed while there was no connection was told to nobody. */
+  async #tellStates(): Promise<void> {
+    const listening = (['state', 'locked', 'unlocked'] as const).some(
+      (event) => this.listenerCount(event) > 0,
+    );
+    if (!listening) return;
+    const status = await this.status().catch((error: unknown) => {
+      // Nobody asked: a connection that was lost again is restored again, and calls say what else is wrong.
+      if (error instanceof AgentError) return undefined;
+      throw error;
+    });
+    for (const { name, state } of status?.tokens ?? []) this.#tellState(name, state);
   }
 }

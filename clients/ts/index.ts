@@ -1,7 +1,14 @@
 /** Use keys that keyagent holds: connect() -> Client -> Key -> sign, decrypt. */
 export { connect, Client, type ConnectOptions, type KeyEntry, type AgentStatus } from './client.js';
-export { Key, type DecryptOptions, type SignOptions } from './key.js';
-export { AgentError } from '@keyagent/protocol';
+export {
+  Key,
+  type DecryptionAlgorithm,
+  type DecryptOptions,
+  type SigningAlgorithm,
+  type SignInput,
+  type SignOptions,
+} from './key.js';
+export { AgentError, errorCodes, isRetryable } from '@keyagent/protocol';
 export type {
   AlgorithmName,
   CallOptions,

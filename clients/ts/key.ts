@@ -1,5 +1,6 @@
 /** One key of the agent: its public data, and requests that use its private part where it is. */
 import { createHash, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { isUint8Array } from 'node:util/types';
 import {
   AgentError,
   algorithms,
@@ -8,6 +9,7 @@ import {
   limits,
   mechanismsOf,
   type AlgorithmEntry,
+  type AlgorithmOf,
   type CallOptions,
   type KeyAlgorithm,
   type KeyState,
@@ -17,6 +19,12 @@ import {
   type Result,
 } from '@keyagent/protocol';
 import type { Connection } from './connection.js';
+
+export type SigningAlgorithm = AlgorithmOf<'sign'>;
+export type DecryptionAlgorithm = AlgorithmOf<'decrypt'>;
+
+/** A message, or the digest of one, made with the hash of the algorithm. */
+export type SignInput = Uint8Array | { readonly digest: Uint8Array };
 
 export interface SignOptions extends CallOptions {
   /** ECDSA only: DER (the default), or r and s as IEEE P1363 and JOSE have them. */
@@ -72,11 +80,7 @@ export class Key {
    * @throws AgentError MECHANISM (not for this key), INVALID (length of the digest), TOO_LARGE (Ed25519 over 8 KiB),
    *         DENIED, LOCKED, BUSY, TIMEOUT, CANCELLED, UNAVAILABLE, ...
    */
-  async sign(
-    alg: string,
-    data: Uint8Array | { readonly digest: Uint8Array },
-    options: SignOptions = {},
-  ): Promise<Buffer> {
+  async sign(alg: SigningAlgorithm, data: SignInput, options: SignOptions = {}): Promise<Buffer> {
     const { format, ...callOptions } = options;
     const name = this.#algorithm(alg, 'sign');
     const params: Params<'sign'> = { uri: this.uri, alg: name, ...signedBytes(algorithms[name], data) };
@@ -90,9 +94,17 @@ export class Key {
    *             random ones if the padding or version is wrong (RFC 5246 7.4.7.1)
    * @throws AgentError MECHANISM, INVALID, DECRYPT_FAILED (OAEP, whatever is wrong), DENIED, LOCKED, ...
    */
-  async decrypt(alg: string, ciphertext: Uint8Array, options: DecryptOptions = {}): Promise<Buffer> {
+  async decrypt(
+    alg: DecryptionAlgorithm,
+    ciphertext: Uint8Array,
+    options: DecryptOptions = {},
+  ): Promise<Buffer> {
     const { clientVersion, negotiatedVersion, ...callOptions } = options;
-    const params: Params<'decrypt'> = { uri: this.uri, alg: this.#algorithm(alg, 'decrypt'), ciphertext };
+    const params: Params<'decrypt'> = {
+      uri: this.uri,
+      alg: this.#algorithm(alg, 'decrypt'),
+      ciphertext: bytesOf(ciphertext),
+    };
     if (clientVersion !== undefined) params.client_version = clientVersion;
     if (negotiatedVersion !== undefined) params.negotiated_version = negotiatedVersion;
     const { plaintext } = await this.#connection.call('decrypt', params, callOptions);
@@ -115,24 +127,32 @@ export class Key {
 
 type SignedBytes = Pick<Params<'sign'>, 'message' | 'digest'>;
 
-function signedBytes(
-  { hash }: AlgorithmEntry,
-  data: Uint8Array | { readonly digest: Uint8Array },
-): SignedBytes {
-  if (data instanceof Uint8Array) {
-    if (data.length <= limits.message) return { message: data };
-    if (hash !== undefined) return { digest: createHash(hash).update(data).digest() };
+function signedBytes({ hash }: AlgorithmEntry, data: SignInput): SignedBytes {
+  if (!isDigest(data)) {
+    const message = bytesOf(data);
+    if (message.length <= limits.message) return { message };
+    if (hash !== undefined) return { digest: createHash(hash).update(message).digest() };
     throw new AgentError(
       'TOO_LARGE',
-      `Ed25519 signs at most ${limits.message} bytes; this message has ${data.length}`,
+      `Ed25519 signs at most ${limits.message} bytes; this message has ${message.length}`,
     );
   }
-  const { digest } = data;
+  const digest = bytesOf(data.digest);
   if (hash === undefined) throw new AgentError('INVALID', 'Ed25519 signs the message, not a digest of it');
   if (digest.length !== hashLength[hash]) {
     throw new AgentError('INVALID', `a ${hash} digest has ${hashLength[hash]} bytes, not ${digest.length}`);
   }
   return { digest };
+}
+
+function isDigest(data: SignInput): data is { readonly digest: Uint8Array } {
+  return !isUint8Array(data) && 'digest' in Object(data);
+}
+
+/** Bytes of any realm. JavaScript may give anything, and a string has no bytes until somebody chooses an encoding. */
+function bytesOf(value: unknown): Uint8Array {
+  if (!isUint8Array(value)) throw new AgentError('INVALID', 'bytes are given as a Uint8Array or Buffer');
+  return Buffer.from(value.buffer, value.byteOffset, value.length);
 }
 
 function readable<T>(what: string, read: () => T): T {

@@ -137,6 +137,67 @@ test('state, rotated and disconnected are told', async (t) => {
   assert.equal(reason.code, 'UNAVAILABLE');
 });
 
+test('locked and unlocked are told beside state, other states by state alone', async (t) => {
+  const { agent, client } = await open(t, answerKey);
+  const told: string[] = [];
+  client.on('locked', (token) => told.push(`${token} locked`));
+  client.on('unlocked', (token) => told.push(`${token} unlocked`));
+  const done = new Promise<void>((resolve) => {
+    client.on('state', (_token, state) => state === 'failed' && resolve());
+  });
+  for (const state of ['locked', 'unlocking', 'unlocked', 'absent', 'pin-blocked', 'failed'] as const) {
+    agent.notify({ method: 'state', params: { token: 'web', state } });
+  }
+  await done;
+  assert.deepEqual(told, ['web locked', 'web unlocked']);
+});
+
+test('after the agent was away, whoever listens is told the state of each token without a call', async (t) => {
+  const tokens = [
+    { name: 'web', state: 'unlocked' as const },
+    { name: 'spare', state: 'locked' as const },
+  ];
+  const status = { agent: 'keyagent 1', pid: 7, uptime: 9, revoked: false, tokens };
+  const { agent, client } = await open(t, () => status);
+  const [unlocked, locked] = [once(client, 'unlocked'), once(client, 'locked')];
+  await agent.stop();
+  await agent.start();
+  assert.deepEqual([await unlocked, await locked], [['web'], ['spare']]);
+  assert.deepEqual(
+    agent.requests.map(({ method }) => method),
+    ['status'],
+  );
+});
+
+test('a listener that throws is not taken for a breach of the agent', async (t) => {
+  const { agent, client } = await open(t, answerKey);
+  const thrown = new AgentError('INTERNAL', "the listener's own");
+  client.on('rotated', () => {
+    throw thrown;
+  });
+  const uncaught = new Promise((resolve) => process.setUncaughtExceptionCaptureCallback(resolve));
+  agent.notify({ method: 'rotated', params: { uri: 'pkcs11:object=www' } });
+  assert.equal(await uncaught, thrown);
+  process.setUncaughtExceptionCaptureCallback(null);
+  await client.key('pkcs11:object=ed');
+  assert.equal(agent.connections, 1);
+});
+
+test('a timeout is a number over 0, Infinity included', async (t) => {
+  const { agent, client } = await open(t, answerKey);
+  for (const timeoutMs of [0, -1, NaN]) {
+    await assert.rejects(client.key('pkcs11:object=ed', { timeoutMs }), { code: 'INVALID' });
+    await assert.rejects(connect({ socket: agent.path, timeoutMs }), { code: 'INVALID' });
+  }
+  const key = await client.key('pkcs11:object=ed');
+  await key.sign('ed25519', Buffer.of(1), { timeoutMs: Infinity });
+});
+
+test('connecting ends when its signal fires', async (t) => {
+  const { agent } = await open(t, answerKey);
+  await assert.rejects(connect({ socket: agent.path, signal: AbortSignal.abort() }), { code: 'CANCELLED' });
+});
+
 test('after close, calls fail, and those in flight too', async (t) => {
   const { client } = await open(t, () => 'silence');
   let told = 0;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { constants, createHash, publicEncrypt, randomBytes, verify } from 'node:crypto';
 import { test, type TestContext } from 'node:test';
-import { connect, type Key } from '@keyagent/client';
+import { runInNewContext } from 'node:vm';
+import { connect, type DecryptionAlgorithm, type Key, type SigningAlgorithm } from '@keyagent/client';
 import { AgentError } from '@keyagent/protocol';
 import { startAgent, type AgentPeer } from './agent-peer.js';
 import { answerKey, describe, servedKeys } from './served-keys.js';
@@ -83,10 +84,23 @@ test('a digest is sent as it is if its length is that of the hash', async (t) =>
 test('an algorithm that no such key has is refused here', async (t) => {
   const { key, agent } = await open(t, p256);
   for (const alg of ['rsa-pss-sha256', 'ed25519', 'ecdsa', 'toString', '', 'rsa-oaep-sha256']) {
-    await assert.rejects(key.sign(alg, Buffer.of(1)), { code: 'MECHANISM' }, alg);
+    await assert.rejects(key.sign(alg as SigningAlgorithm, Buffer.of(1)), { code: 'MECHANISM' }, alg);
   }
-  await assert.rejects(key.decrypt('ecdsa-sha256', Buffer.of(1)), { code: 'MECHANISM' });
+  const signing = 'ecdsa-sha256' as string as DecryptionAlgorithm;
+  await assert.rejects(key.decrypt(signing, Buffer.of(1)), { code: 'MECHANISM' });
   assert.equal(agent.requests.length, 1);
+});
+
+test('what is not bytes is refused here, and bytes of another realm are bytes', async (t) => {
+  const { key, agent } = await open(t, p256);
+  for (const data of ['text', {}, null, { digest: 'text' }, [1, 2], new ArrayBuffer(2)]) {
+    await assert.rejects(key.sign('ecdsa-sha256', data as Uint8Array), { code: 'INVALID' });
+  }
+  assert.equal(agent.requests.length, 1);
+  const foreign = runInNewContext('Uint8Array.of(1, 2, 3)') as Uint8Array;
+  assert(!(foreign instanceof Uint8Array));
+  const signature = await key.sign('ecdsa-sha256', foreign);
+  assert(verify('sha256', Buffer.of(1, 2, 3), key.publicKey, signature));
 });
 
 test('mechanisms do not bind: the agent decides when it is asked', async (t) => {
