@@ -164,9 +164,9 @@ export class Agent {
     return ward;
   }
 
-  private readonly serveClient: Dispatch = (request, peer, signal) => {
+  private readonly serveClient: Dispatch = (request, peer, cancellation) => {
     if (this.stopping) throw new AgentError('STOPPING', 'the agent is stopping');
-    return dispatch(request, { peer, signal }, this.requestContext());
+    return dispatch(request, { peer, cancellation }, this.requestContext());
   };
 
   private readonly serveOperator: Dispatch = (request, peer) => {

@@ -1,5 +1,6 @@
 /** What every handler gets: who asks, what there is, and what is allowed. */
 import type { AuditLog } from '../audit/audit-log.js';
+import type { Cancellation } from '../cancellation.js';
 import type { Peer } from '../policy/peer.js';
 import type { RateLimits } from '../policy/rate.js';
 import type { Rule } from '../policy/rule.js';
@@ -20,5 +21,5 @@ export interface Context {
 
 export interface Asker {
   readonly peer: Peer;
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
 }

@@ -10,6 +10,7 @@ import {
   type Operation,
 } from '@keyagent/protocol';
 import { auditUri, type AuditRecord, type AuditUri } from '../audit/record.js';
+import type { Cancellation } from '../cancellation.js';
 import { authorise, isStranger, mayKnow } from '../policy/authorise.js';
 import type { Use } from '../policy/match.js';
 import { refusal, refusalOfUse } from '../policy/refusal.js';
@@ -25,7 +26,7 @@ import { Timing } from './timing.js';
 export interface Run {
   /** Who waits in turn with others. */
   readonly uid: number;
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
   /** To be called when the token gets the operation. */
   readonly sent: () => void;
 }
@@ -55,7 +56,7 @@ export async function useKey<T>(
   perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, run: Run) => Promise<T>,
 ): Promise<T> {
   const { audit } = context;
-  const { peer } = asker;
+  const { peer, cancellation } = asker;
   const algorithm: AlgorithmEntry = algorithms[params.alg];
   const timing = new Timing();
   const record = { event: operation, peer, alg: params.alg, mechanism: algorithm.mechanism };
@@ -74,8 +75,8 @@ export async function useKey<T>(
     audit.requireWritable();
     const allowing = rule;
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
-    result = await withDeadline(timeoutMs, asker.signal, (signal) =>
-      perform(found, allowing, algorithm, { uid: peer.uid, signal, sent: timing.sent }),
+    result = await withDeadline(timeoutMs, cancellation, () =>
+      perform(found, allowing, algorithm, { uid: peer.uid, cancellation, sent: timing.sent }),
     );
   } catch (error) {
     // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.

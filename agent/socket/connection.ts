@@ -19,12 +19,13 @@ import {
   type Result,
   type WireError,
 } from '@keyagent/protocol';
+import { Cancellation } from '../cancellation.js';
 import type { Peer } from '../policy/peer.js';
 
 export type Face = 'client' | 'control';
 
-/** Answers one request; rejects with an AgentError. `signal` fires on cancel, disconnect and the deadline. */
-export type Dispatch = (request: Request, peer: Peer, signal: AbortSignal) => Promise<Result<Method>>;
+/** Answers one request; rejects with an AgentError. `cancellation` tells of a cancel and of a disconnect. */
+export type Dispatch = (request: Request, peer: Peer, cancellation: Cancellation) => Promise<Result<Method>>;
 
 export interface ConnectionSettings {
   readonly face: Face;
@@ -43,7 +44,7 @@ const writeHighWater = 128 * 1024;
 export class Connection {
   readonly peer: Peer;
   requests = 0;
-  private readonly inFlight = new Map<number, AbortController>();
+  private readonly inFlight = new Map<number, Cancellation>();
   private readonly reader = new FrameReader(limits.frame);
   private readonly waiting: Buffer[] = [];
   private greeted = false;
@@ -160,11 +161,11 @@ export class Connection {
 
   private async run(request: Request): Promise<void> {
     const { id, method } = request;
-    const abort = new AbortController();
-    this.inFlight.set(id, abort);
+    const cancellation = new Cancellation();
+    this.inFlight.set(id, cancellation);
     this.requests++;
     try {
-      const result = await this.settings.dispatch(request, this.peer, abort.signal);
+      const result = await this.settings.dispatch(request, this.peer, cancellation);
       this.inFlight.delete(id);
       this.write(encodeReply(method, { id, result }));
     } catch (error) {
@@ -175,7 +176,7 @@ export class Connection {
   }
 
   private cancel(id: number): void {
-    this.inFlight.get(id)?.abort(new AgentError('CANCELLED', 'the request was cancelled'));
+    this.inFlight.get(id)?.cancel(new AgentError('CANCELLED', 'the request was cancelled'));
   }
 
   private reject(id: number, error: unknown): void {
@@ -232,6 +233,6 @@ export class Connection {
     this.disarmStall();
     this.waiting.length = 0;
     const gone = new AgentError('CANCELLED', 'the requester disconnected');
-    for (const abort of this.inFlight.values()) abort.abort(gone);
+    for (const cancellation of this.inFlight.values()) cancellation.cancel(gone);
   }
 }

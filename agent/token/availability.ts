@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
+import type { Cancellation } from '../cancellation.js';
 
 /** Requests of one token that wait at the same time. */
 const heldMax = 256;
@@ -40,8 +41,8 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
     return true;
   }
 
-  /** Resolves once the token is unlocked; rejects with what stands in the way, or the reason of the signal. */
-  async unlocked(signal: AbortSignal): Promise<void> {
+  /** Resolves once the token is unlocked; rejects with what stands in the way, or the reason why it is no longer wanted. */
+  async unlocked(cancellation: Cancellation): Promise<void> {
     const deadline = Date.now() + this.limits.holdMs;
     while (this.#state !== 'unlocked') {
       if (this.#state !== 'unlocking' || Date.now() >= deadline) throw this.reason();
@@ -50,7 +51,7 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
           retryAfterMs: 500,
         });
       }
-      await this.#nextState(signal, deadline - Date.now());
+      await this.#nextState(cancellation, deadline - Date.now());
     }
   }
 
@@ -71,26 +72,26 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
   }
 
   /** Resolves at the next state or after `ms`. */
-  #nextState(signal: AbortSignal, ms: number): Promise<void> {
+  #nextState(cancellation: Cancellation, ms: number): Promise<void> {
     this.#held++;
     return new Promise<void>((resolve, reject) => {
       const release = (): void => {
         clearTimeout(timer);
         this.off('state', changed);
-        signal.removeEventListener('abort', aborted);
+        cancellation.offCancel(cancelled);
         this.#held--;
       };
       const changed = (): void => {
         release();
         resolve();
       };
-      const aborted = (): void => {
+      const cancelled = (reason: Error): void => {
         release();
-        reject(signal.reason as Error);
+        reject(reason);
       };
       const timer = setTimeout(changed, ms);
       this.once('state', changed);
-      signal.addEventListener('abort', aborted, { once: true });
+      cancellation.onCancel(cancelled);
     });
   }
 }

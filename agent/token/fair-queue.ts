@@ -3,6 +3,7 @@
  * another, so one that floods delays itself. Bounded: when all is full, the longest queue loses its last.
  */
 import { AgentError } from '@keyagent/protocol';
+import type { Cancellation } from '../cancellation.js';
 
 export interface FairQueueSettings {
   /** Requests that have a place at the same time. */
@@ -41,12 +42,12 @@ export class FairQueue {
 
   /**
    * Runs `work` in a place of its own.
-   * @param uid     whose turn it takes
-   * @param signal  gives up waiting, with its reason; work that runs has its own ways to end
+   * @param uid           whose turn it takes
+   * @param cancellation  gives up waiting, with its reason; work that runs has its own ways to end
    */
-  async run<T>(uid: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async run<T>(uid: number, cancellation: Cancellation, work: () => Promise<T>): Promise<T> {
     if (this.#taken < this.settings.places) this.#taken++;
-    else await this.#wait(uid, signal);
+    else await this.#wait(uid, cancellation);
     try {
       return await work();
     } finally {
@@ -54,12 +55,12 @@ export class FairQueue {
     }
   }
 
-  #wait(uid: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
+  #wait(uid: number, cancellation: Cancellation): Promise<void> {
+    cancellation.throwIfCancelled();
     return new Promise((resolve, reject) => {
       const lane = this.#laneOf(uid);
       const leave = (): void => {
-        signal.removeEventListener('abort', giveUp);
+        cancellation.offCancel(giveUp);
         this.#remove(uid, lane, waiter);
       };
       const waiter: Waiter = {
@@ -72,11 +73,11 @@ export class FairQueue {
           reject(error);
         },
       };
-      const giveUp = (): void => {
+      const giveUp = (reason: Error): void => {
         leave();
-        reject(signal.reason as Error);
+        reject(reason);
       };
-      signal.addEventListener('abort', giveUp, { once: true });
+      cancellation.onCancel(giveUp);
       lane.add(waiter);
       this.#waiting++;
       if (this.#waiting > this.settings.waiting) this.#shorten(lane, waiter);

@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
+import type { Cancellation } from '../cancellation.js';
 import type { TokenConfig } from '../config/config.js';
 import type { HostParams, HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
@@ -24,7 +25,7 @@ export interface TokenLimits extends HostLimits {
 export interface PerformOptions {
   /** Who waits in turn with others. */
   readonly uid: number;
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
   /** The client already repeated it once, so nobody repeats it again. */
   readonly repeated: boolean;
   /** Called when a host gets the operation; a second time if it runs again. */
@@ -191,20 +192,20 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    { uid, signal, repeated, sent }: PerformOptions,
+    { uid, cancellation, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
     try {
-      if (this.state !== 'unlocked') await this.availability.unlocked(signal);
-      return await this.queue.run(uid, signal, async () => {
+      if (this.state !== 'unlocked') await this.availability.unlocked(cancellation);
+      return await this.queue.run(uid, cancellation, async () => {
         // It may have waited long for its turn.
-        signal.throwIfAborted();
-        if (this.state !== 'unlocked') await this.availability.unlocked(signal);
+        cancellation.throwIfCancelled();
+        if (this.state !== 'unlocked') await this.availability.unlocked(cancellation);
         sent();
         return this.onSomeHost(operation, key, params);
       });
     } catch (error) {
       if (repeated || !this.mayRepeat(error, key)) throw error;
-      return await this.runAlone(operation, key, params, { signal, sent });
+      return await this.runAlone(operation, key, params, { cancellation, sent });
     }
   }
 
@@ -229,11 +230,11 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    { signal, sent }: Pick<PerformOptions, 'signal' | 'sent'>,
+    { cancellation, sent }: Pick<PerformOptions, 'cancellation' | 'sent'>,
   ): Promise<HostResult<O>> {
     const run = this.suspects.then(async () => {
-      await this.availability.unlocked(signal);
-      signal.throwIfAborted();
+      await this.availability.unlocked(cancellation);
+      cancellation.throwIfCancelled();
       sent();
       return this.onSomeHost(operation, key, params);
     });

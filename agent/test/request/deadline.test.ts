@@ -1,33 +1,44 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '@keyagent/protocol';
+import { Cancellation } from '@keyagent/agent/cancellation.js';
 import { withDeadline } from '@keyagent/agent/request/deadline.js';
 
 const never = (): Promise<never> => new Promise(() => undefined);
 
 test('work that is done in time gives its result', async () => {
-  assert.equal(await withDeadline(1000, new AbortController().signal, () => Promise.resolve(7)), 7);
+  assert.equal(await withDeadline(1000, new Cancellation(), () => Promise.resolve(7)), 7);
 });
 
 test('work that is late gives TIMEOUT and is told to stop', async () => {
-  let told: AbortSignal | undefined;
-  const late = withDeadline(1, new AbortController().signal, (signal) => {
-    told = signal;
-    return never();
-  });
-  await assert.rejects(late, { code: 'TIMEOUT' });
-  assert.equal(told?.aborted, true);
+  const cancellation = new Cancellation();
+  const told: string[] = [];
+  cancellation.onCancel(({ message }) => told.push(message));
+  await assert.rejects(withDeadline(1, cancellation, never), { code: 'TIMEOUT' });
+  assert.match(told.join(), /^no answer from the token within 1 ms/);
 });
 
 test('a cancelled request ends with the reason of its cancellation', async () => {
-  const cancel = new AbortController();
-  const waiting = withDeadline(1000, cancel.signal, never);
-  cancel.abort(new AgentError('CANCELLED', 'not wanted'));
+  const cancellation = new Cancellation();
+  const waiting = withDeadline(1000, cancellation, never);
+  cancellation.cancel(new AgentError('CANCELLED', 'not wanted'));
   await assert.rejects(waiting, { code: 'CANCELLED' });
 });
 
+test('a request that is cancelled already is not begun', async () => {
+  const cancellation = new Cancellation();
+  cancellation.cancel(new AgentError('CANCELLED', 'gone'));
+  let begun = false;
+  const refused = withDeadline(1000, cancellation, () => {
+    begun = true;
+    return never();
+  });
+  await assert.rejects(refused, { code: 'CANCELLED' });
+  assert.equal(begun, false);
+});
+
 test('an error of the work is passed on', async () => {
-  const failing = withDeadline(1000, new AbortController().signal, () =>
+  const failing = withDeadline(1000, new Cancellation(), () =>
     Promise.reject(new AgentError('LOCKED', 'locked')),
   );
   await assert.rejects(failing, { code: 'LOCKED' });

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '@keyagent/protocol';
+import { Cancellation } from '@keyagent/agent/cancellation.js';
 import { FairQueue } from '@keyagent/agent/token/fair-queue.js';
 
-const never = new AbortController().signal;
+const never = new Cancellation();
 
 /** A queue whose places are given back by the test, one at a time, and the order in which they were taken. */
 class Counter {
@@ -16,12 +17,12 @@ class Counter {
     this.queue = new FairQueue({ places, waiting, busy: 'too many', retryAfterMs: 100 });
   }
 
-  ask(uid: number, name: string, signal = never): void {
+  ask(uid: number, name: string, cancellation = never): void {
     const work = (): Promise<void> => {
       this.served.push(name);
       return new Promise((resolve) => this.#finish.push(resolve));
     };
-    this.queue.run(uid, signal, work).catch((error: unknown) => {
+    this.queue.run(uid, cancellation, work).catch((error: unknown) => {
       this.failed.push(`${name} ${error instanceof AgentError ? error.code : String(error)}`);
     });
   }
@@ -106,11 +107,11 @@ test('BUSY says when to try again', async () => {
 
 test('whoever gives up leaves its turn to the next', async () => {
   const counter = new Counter(1);
-  const abort = new AbortController();
+  const cancellation = new Cancellation();
   counter.ask(1, 'first');
-  counter.ask(1, 'second', abort.signal);
+  counter.ask(1, 'second', cancellation);
   counter.ask(1, 'third');
-  abort.abort(new AgentError('CANCELLED', 'gone'));
+  cancellation.cancel(new AgentError('CANCELLED', 'gone'));
   await settled();
   assert.deepEqual([counter.failed, counter.queue.waiting], [['second CANCELLED'], 1]);
   await counter.finishAll();
