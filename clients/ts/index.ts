@@ -8,6 +8,7 @@ export {
   type SignInput,
   type SignOptions,
 } from './key.js';
+export { JwsSigner, type JwsAlgorithm, type JwsHeader } from './jws-signer.js';
 export { AgentError, errorCodes, isRetryable } from '@keyagent/protocol';
 export type {
   AlgorithmName,
