@@ -11,7 +11,8 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const products = ['protocol', 'agent', 'clients/ts'];
 const tests = ['protocol/test', 'agent/test', 'clients/ts/test', 'test'];
-const mesonProjects = { c: 'clients/c', native: 'agent/native', module: 'test/module' };
+/** In this order: the last one links what the first one installed. */
+const mesonProjects = { c: 'clients/c', native: 'agent/native', module: 'test/module', bench: 'test/bench' };
 
 /** @param {'inherit' | 'pipe'} output pipe: shown only if the command fails */
 function run(command, args, output = 'inherit') {
@@ -41,7 +42,9 @@ function buildTypeScript(projects) {
 function buildMeson(name, source) {
   const directory = join('build/meson', name);
   if (!existsSync(join(root, directory, 'build.ninja'))) {
-    run('meson', ['setup', directory, source, `--prefix=${join(root, 'build')}`, '--libdir=lib'], 'pipe');
+    const prefix = join(root, 'build');
+    const paths = [`--prefix=${prefix}`, '--libdir=lib', `--pkg-config-path=${prefix}/lib/pkgconfig`];
+    run('meson', ['setup', directory, source, ...paths], 'pipe');
   }
   run('ninja', ['-j2', '-C', directory], 'pipe');
   run('meson', ['install', '--quiet', '--no-rebuild', '--only-changed', '-C', directory]);

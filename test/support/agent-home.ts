@@ -28,6 +28,8 @@ export interface AgentSpec {
   user?: Account;
   /** RLIMIT_MEMLOCK of agent and hosts, bytes; root's processes may lock more. */
   memlock?: number;
+  /** A file that Node loads before the agent's own code. */
+  preload?: string;
   /** Puts the counting module in front of SoftHSM; `calls` tells what it saw. */
   counted?: boolean;
 }

@@ -1,13 +1,14 @@
 /** A real agent: starts build/bin/keyagentd and waits until its sockets answer; runs the keyagent command against it. */
 import { chmodSync, chownSync, existsSync } from 'node:fs';
 import { connect } from 'node:net';
+import path from 'node:path';
 import type { Result } from '@keyagent/protocol';
 import { serverUser } from './account.js';
 import { AgentHome, type AgentSpec } from './agent-home.js';
 import type { Cleanup } from './cleanup.js';
 import { runCommand, type CommandOptions, type CommandResult } from './command.js';
 import { Daemon } from './daemon.js';
-import { keyagentCommand, keyagentd } from './paths.js';
+import { keyagentCommand, keyagentd, root } from './paths.js';
 import { waitFor } from './wait.js';
 
 export type { AgentSpec };
@@ -110,8 +111,12 @@ export class Agent extends AgentHome {
 
   /** As spec.user and within spec.memlock: setpriv(1) and prlimit(1) exec, so the pid is the agent's. */
   #runAgent(args: readonly string[]): Daemon {
-    const { user, memlock } = this.spec;
-    const line = [keyagentd, ...args];
+    const { user, memlock, preload } = this.spec;
+    const program =
+      preload === undefined
+        ? [keyagentd]
+        : [process.execPath, '--import', preload, path.join(root, 'agent/dist/main.js')];
+    const line = [...program, ...args];
     if (user !== undefined)
       line.unshift(
         'setpriv',
