@@ -10,6 +10,7 @@ import { overflowId } from './config/overflow-id.js';
 import { control, type ControlContext } from './control/control.js';
 import type { Log } from './log.js';
 import { native } from './native/index.js';
+import { mayKnow } from './policy/authorise.js';
 import type { Peer } from './policy/peer.js';
 import { RateLimits } from './policy/rate.js';
 import type { Context } from './request/context.js';
@@ -160,6 +161,12 @@ export class Agent {
     const ward = makeWard(config, this.parts);
     ward.token.on('state', (state) => {
       this.connections.tell({ method: 'state', params: { token: config.name, state } });
+    });
+    ward.token.on('rotated', ({ uri, attributes }) => {
+      const { rules } = this.serving.config;
+      this.connections.tell({ method: 'rotated', params: { uri } }, (peer) =>
+        mayKnow(peer, attributes, rules),
+      );
     });
     return ward;
   }

@@ -18,6 +18,8 @@ export class KeyTable {
     private readonly token: string,
     private readonly cache: KeyCache,
     private readonly log: Log,
+    /** The public data behind a URI has changed. */
+    private readonly onRotated: (key: ServedKey) => void,
   ) {}
 
   async readPublic(slot: HostSlot, info: TokenInfo): Promise<void> {
@@ -50,8 +52,10 @@ export class KeyTable {
   }
 
   #serve(keys: readonly HostKey[], info: TokenInfo, complete: boolean): void {
+    const before = this.keys;
     this.keys = keys.map((key) => serveKey(this.token, info, key));
     this.complete = complete;
+    for (const key of rotatedSince(before, this.keys)) this.onRotated(key);
   }
 
   #cached(info: TokenInfo): HostKey[] | undefined {
@@ -73,4 +77,15 @@ export class KeyTable {
       this.log.error('public data belongs to another private key', { token: this.token, key: label });
     }
   }
+}
+
+/** Keys whose URI was there before, with another public key or other certificates. */
+function rotatedSince(before: readonly ServedKey[], now: readonly ServedKey[]): ServedKey[] {
+  const uris = new Set(before.map(({ uri }) => uri));
+  const shown = new Set(before.map(publicData));
+  return now.filter((key) => uris.has(key.uri) && !shown.has(publicData(key)));
+}
+
+function publicData({ uri, spki, certificates }: ServedKey): string {
+  return [uri, ...[spki, ...certificates].map((der) => Buffer.from(der).toString('base64'))].join('\0');
 }

@@ -39,7 +39,7 @@ export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'r
 const waitingMax = 4096;
 const retryMs = { first: 1000, last: 30_000 };
 
-export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
+export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedKey]; opened: [] }> {
   info: TokenInfo | undefined;
   /** C_Login calls that succeeded since the agent started. */
   logins = 0;
@@ -71,7 +71,7 @@ export class Token extends EventEmitter<{ state: [TokenState]; opened: [] }> {
       busy: `token ${config.name} has too many requests waiting; try again`,
       retryAfterMs: 100,
     });
-    this.table = new KeyTable(config.name, cache, log);
+    this.table = new KeyTable(config.name, cache, log, (key) => this.emit('rotated', key));
     const callbacks = {
       exit: (slot: HostSlot, how: string) => {
         this.hostEnded(slot, how);
