@@ -1,5 +1,4 @@
 /** The agent as a whole: owns the sockets, and wires tokens, broker, policy and handlers together. */
-import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { AgentError, type Result } from '@keyagent/protocol';
 import { AuditLog } from './audit/audit-log.js';
@@ -20,6 +19,7 @@ import type { Dispatch, Face } from './socket/connection.js';
 import { Connections } from './socket/connections.js';
 import { bindSocket, inheritSocket, type Listener } from './socket/listen.js';
 import { notifySystemd, type InheritedSockets } from './socket/systemd.js';
+import { holdStateDirectory, type StateDirectory } from './state/state-directory.js';
 import type { TokenLimits } from './token/token.js';
 import { Revocation } from './unlock/revocation.js';
 import { makeWard, type Ward, type WardParts } from './unlock/ward.js';
@@ -35,6 +35,7 @@ const drainMs = 2000;
 
 export class Agent {
   readonly stopped: Promise<void>;
+  private readonly state: StateDirectory;
   private readonly parts: WardParts;
   private readonly startedAt = Date.now();
   private readonly listeners: Listener[] = [];
@@ -52,7 +53,7 @@ export class Agent {
     this.stopped = new Promise((resolve) => {
       this.resolveStopped = resolve;
     });
-    mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+    this.state = holdStateDirectory(config.stateDir);
     this.parts = {
       stateDir: config.stateDir,
       limits: limitsOf(() => this.serving.config),
@@ -152,8 +153,10 @@ export class Agent {
     // Those that opened while the stop began, too.
     for (const listener of this.listeners) listener.close();
     for (const token of this.serving.tokens.all) token.stop();
-    this.connections.end();
     this.parts.audit.close();
+    this.state.release();
+    // Last: who waits for the end of its connection may start the next agent at once.
+    this.connections.end();
     this.resolveStopped();
   }
 

@@ -25,7 +25,8 @@ export function refuseUnsafeFile(file: string, euid = process.geteuid?.() ?? 0):
   }
 }
 
-function refuseUnsafe(name: string, { uid, mode }: Stats, euid: number): void {
+/** The same for something that was looked at already, whatever holds it. */
+export function refuseUnsafe(name: string, { uid, mode }: Stats, euid: number): void {
   if (uid !== 0 && uid !== euid) {
     throw new AgentError(
       'CONFIGURATION',

@@ -9,6 +9,7 @@ NAPI_MODULE_INIT() {
         FUNCTION("peerCredentials", ka_peer_credentials),
         FUNCTION("peerIsAlive", ka_peer_is_alive),
         FUNCTION("fileIdentity", ka_file_identity),
+        FUNCTION("lockFile", ka_lock_file),
         FUNCTION("hardenProcess", ka_process_harden),
         FUNCTION("dieWithParent", ka_process_die_with_parent),
         FUNCTION("secretBytes", ka_secret_new),

@@ -7,6 +7,7 @@
 napi_value ka_peer_credentials(napi_env env, napi_callback_info info);
 napi_value ka_peer_is_alive(napi_env env, napi_callback_info info);
 napi_value ka_file_identity(napi_env env, napi_callback_info info);
+napi_value ka_lock_file(napi_env env, napi_callback_info info);
 napi_value ka_process_harden(napi_env env, napi_callback_info info);
 napi_value ka_process_die_with_parent(napi_env env, napi_callback_info info);
 napi_value ka_secret_new(napi_env env, napi_callback_info info);

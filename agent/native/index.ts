@@ -29,6 +29,12 @@ export interface Native {
    * Throws an Error with `code` (ENOENT, EACCES, ...).
    */
   fileIdentity(path: string): string;
+  /**
+   * Makes the file if there is none and holds it (flock(2)), so that no other process can; a symlink is not followed.
+   * Throws an Error with `code`: EAGAIN while another process holds it.
+   * @returns a descriptor that children do not inherit; closing it, or any end of the process, gives the file back
+   */
+  lockFile(path: string): number;
   /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core dump, no ptrace by the same uid, no reading of /proc/PID/mem. */
   hardenProcess(): void;
   /** PR_SET_PDEATHSIG SIGKILL: a host that hangs in a module's call does not outlive the agent. */

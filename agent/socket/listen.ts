@@ -2,10 +2,12 @@
  * Opens the listening sockets: bound here, or inherited from systemd. A live agent's socket is never taken, a dead
  * one's is replaced; no mode is ever wider than configured, not even between bind and chmod.
  */
-import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, lstatSync, renameSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { AgentError } from '@keyagent/protocol';
+import { native } from '../native/index.js';
+import { prepareDirectory } from './directory.js';
 
 export interface ListenAddress {
   readonly path: string;
@@ -24,15 +26,55 @@ export interface Listener {
 /** Open connections that one listener holds at most. */
 const maxConnections = 8192;
 
+/** @throws AgentError CONFIGURATION */
 export async function bindSocket(
   address: ListenAddress,
   accept: (socket: Socket) => void,
 ): Promise<Listener> {
-  prepareDirectory(address);
-  await refuseLiveSocket(address.path);
-  const server = newServer(accept);
+  prepareDirectory(dirname(address.path), address.gid);
+  const release = holdPath(address.path);
+  try {
+    await refuseLiveSocket(address.path);
+    const server = newServer(accept);
+    const ino = await bind(server, address);
+    return {
+      server,
+      close(): void {
+        if (inodeAt(address.path) === ino) rmSync(address.path, { force: true });
+        server.close();
+        release();
+      },
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/**
+ * Keeps the path from every other agent as long as this one lives, however it ends: two that start at once would each
+ * find no live socket. The file stays: whoever removes one may remove another's.
+ * @returns gives it back
+ */
+function holdPath(path: string): () => void {
+  let fd: number | undefined;
+  try {
+    fd = native.lockFile(`${path}.lock`);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EAGAIN') throw taken(path);
+    const { message } = cause as Error;
+    throw new AgentError('CONFIGURATION', `${path}.lock cannot be used: ${message}`, { cause });
+  }
+  return () => {
+    if (fd !== undefined) closeSync(fd);
+    fd = undefined;
+  };
+}
+
+/** @returns the inode of the socket */
+async function bind(server: Server, { path, mode, gid }: ListenAddress): Promise<number> {
   // Bound under a name of our own and renamed when its mode is right: nobody meets a half-made socket.
-  const temporary = `${address.path}.${String(process.pid)}`;
+  const temporary = `${path}.new`;
   rmSync(temporary, { force: true });
   const before = process.umask(0o177);
   try {
@@ -40,17 +82,10 @@ export async function bindSocket(
   } finally {
     process.umask(before);
   }
-  if (address.gid !== undefined) chownSync(temporary, -1, address.gid);
-  chmodSync(temporary, address.mode);
-  renameSync(temporary, address.path);
-  const { ino } = statSync(address.path);
-  return {
-    server,
-    close(): void {
-      if (inodeAt(address.path) === ino) rmSync(address.path, { force: true });
-      server.close();
-    },
-  };
+  if (gid !== undefined) chownSync(temporary, -1, gid);
+  chmodSync(temporary, mode);
+  renameSync(temporary, path);
+  return statSync(path).ino;
 }
 
 export async function inheritSocket(fd: number, accept: (socket: Socket) => void): Promise<Listener> {
@@ -80,21 +115,6 @@ function listening(server: Server, options: { path: string } | { fd: number }): 
   });
 }
 
-function prepareDirectory({ path, gid }: ListenAddress): void {
-  const directory = dirname(path);
-  const made = mkdirSync(directory, { recursive: true, mode: 0o750 });
-  if (made !== undefined && gid !== undefined) chownSync(directory, -1, gid);
-  const stat = lstatSync(directory);
-  if (!stat.isDirectory()) throw new AgentError('CONFIGURATION', `${directory} is not a directory`);
-  const trusted = stat.uid === 0 || stat.uid === process.geteuid?.();
-  if (!trusted || (stat.mode & 0o022) !== 0) {
-    throw new AgentError(
-      'CONFIGURATION',
-      `${directory} must belong to root or the agent's user and be writable by nobody else: others could swap the socket`,
-    );
-  }
-}
-
 async function refuseLiveSocket(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
@@ -104,12 +124,14 @@ async function refuseLiveSocket(path: string): Promise<void> {
       `${path} exists and is not a socket; move it away or choose another path`,
     );
   }
-  if (await answers(path)) {
-    throw new AgentError(
-      'CONFIGURATION',
-      `an agent already listens on ${path}; stop it first (keyagent stop)`,
-    );
-  }
+  if (await answers(path)) throw taken(path);
+}
+
+function taken(path: string): AgentError {
+  return new AgentError(
+    'CONFIGURATION',
+    `an agent already listens on ${path}; stop it first (keyagent stop)`,
+  );
 }
 
 function answers(path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 /** `keyagent stop`: ends the agent. Automatic sources stay away until an operator unlocks, whatever starts it again. */
+import { once } from 'node:events';
 import type { Command } from 'commander';
 import { requestTimeoutMs, type Session } from '../session.js';
 
@@ -7,7 +8,11 @@ export function addStop(program: Command, session: Session): void {
     .command('stop')
     .description('log out of every token and end the agent')
     .action(async () => {
-      await session.control((agent) => agent.call('stop', {}, { timeoutMs: requestTimeoutMs }));
-      await session.print({ stopping: true }, 'keyagent is stopping\n');
+      await session.control(async (agent) => {
+        await agent.call('stop', {}, { timeoutMs: requestTimeoutMs });
+        // It hangs up last, when the next agent may start.
+        if (!agent.closed) await once(agent, 'close', { signal: AbortSignal.timeout(requestTimeoutMs) });
+      });
+      await session.print({ stopped: true }, 'keyagent has stopped\n');
     });
 }

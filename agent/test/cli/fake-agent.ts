@@ -63,6 +63,7 @@ export class FakeAgent {
         for (const body of frames.push(chunk)) {
           const request = decodeIncoming(body, face);
           if (isRequest(request)) socket.write(this.#answer(face, request));
+          if (request.method === 'stop') socket.end();
         }
       });
     });

@@ -218,7 +218,7 @@ describe('keyagent for operators', () => {
   it('stop and reload go to the control socket', async () => {
     agent.answers.stop = () => ({});
     agent.answers.reload = () => ({ rules: 3, tokens: 1 });
-    assert.equal(String((await keyagent(agent, ['stop'])).stdout), 'keyagent is stopping\n');
+    assert.equal(String((await keyagent(agent, ['stop'])).stdout), 'keyagent has stopped\n');
     assert.equal(
       String((await keyagent(agent, ['reload'])).stdout),
       'configuration read: tokens 1, rules 3\n',

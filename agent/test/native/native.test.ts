@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -257,6 +257,38 @@ void describe('writeSecret and readSecret', { timeout }, () => {
     const args = ['-c', '"$0" --input-type=module --eval "$1" < "$2"', process.execPath, script, file];
     const { stdout } = spawnSync('sh', args, { encoding: 'utf8' });
     assert.equal(stdout, '1234 0\naabbccdd\nEMSGSIZE\nEPIPE\n');
+  });
+});
+
+void describe('lockFile', { timeout }, () => {
+  const attempt = (file: string): string =>
+    run(
+      `try { native.lockFile(${JSON.stringify(file)}); console.log('held') } catch (error) { console.log(error.code) }`,
+    );
+
+  test('keeps a file from other processes until it is closed', () => {
+    const file = join(directory, 'lock');
+    const fd = native.lockFile(file);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    assert.equal(attempt(file), 'EAGAIN');
+    closeSync(fd);
+    assert.equal(attempt(file), 'held');
+  });
+
+  test('is not inherited: a child that lives on holds nothing', (t) => {
+    const file = join(directory, 'lock of a parent');
+    const child = `import { spawn } from 'node:child_process';
+      native.lockFile(${JSON.stringify(file)});
+      const heir = spawn('sleep', ['600'], { stdio: 'ignore', detached: true }); heir.unref(); console.log(heir.pid);`;
+    const heir = Number(run(child));
+    t.after(() => process.kill(heir));
+    assert.equal(attempt(file), 'held');
+  });
+
+  test('follows no link and takes no directory', () => {
+    symlinkSync(join(directory, 'elsewhere'), join(directory, 'link'));
+    assert.throws(() => native.lockFile(join(directory, 'link')), { code: 'ELOOP' });
+    assert.throws(() => native.lockFile(directory), { code: 'EISDIR' });
   });
 });
 

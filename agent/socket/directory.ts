@@ -1,0 +1,57 @@
+/**
+ * The directory of a socket: made if it is missing, and refused where somebody else could swap it, or anything on the
+ * way to it, for a link: the socket's owner and mode are set by its path.
+ */
+import { chmodSync, chownSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import path from 'node:path';
+import { AgentError } from '@keyagent/protocol';
+
+const writableByOthers = 0o022;
+const sticky = 0o1000;
+/** Of a directory that is made here: the socket's group may pass. */
+const ownMode = 0o750;
+
+/** @param gid of the socket. @throws AgentError CONFIGURATION */
+export function prepareDirectory(directory: string, gid: number | undefined): void {
+  const first = mkdirSync(directory, { recursive: true, mode: ownMode });
+  if (first !== undefined) openTo(gid, first, directory);
+  if (!lstatSync(directory).isDirectory()) {
+    throw new AgentError(
+      'CONFIGURATION',
+      `${directory} is not a directory, or is a link to one; name the real one`,
+    );
+  }
+  refuseSwappable(directory);
+}
+
+/** Of those that were made: a umask, as of a service, may have closed them to the group. */
+function openTo(gid: number | undefined, first: string, last: string): void {
+  for (let each = last; ; each = path.dirname(each)) {
+    if (gid !== undefined) chownSync(each, -1, gid);
+    chmodSync(each, ownMode);
+    if (each === first) return;
+  }
+}
+
+function refuseSwappable(directory: string): void {
+  // A link on the way can be replaced where it lies, and what it leads to in another place.
+  const real = realpathSync(directory);
+  for (const each of new Set([...ancestors(directory), ...ancestors(real)])) {
+    const stat = lstatSync(each);
+    const { uid, mode } = stat;
+    const isShared = (mode & writableByOthers) !== 0 && !stat.isSymbolicLink();
+    // In a sticky directory, as /tmp, nobody renames what is another's.
+    const isSafe = !isShared || (each !== real && (mode & sticky) !== 0);
+    if (isSafe && (uid === 0 || uid === process.geteuid?.())) continue;
+    throw new AgentError(
+      'CONFIGURATION',
+      `${each} must belong to root or the agent's user and be writable by nobody else: others could swap the socket in ${directory}`,
+    );
+  }
+}
+
+/** The directory itself and everything above it. */
+function ancestors(directory: string): string[] {
+  const above = path.dirname(directory);
+  return above === directory ? [directory] : [directory, ...ancestors(above)];
+}
