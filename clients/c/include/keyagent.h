@@ -4,19 +4,22 @@
  * Concepts. An agent process is logged in to PKCS#11 tokens and serves their keys on a Unix socket. A
  * ka_client knows a socket; it connects at first use, keeps idle connections, and reconnects by itself. A
  * ka_key is one key of the agent, found by an RFC 7512 URI ("pkcs11:token=web;object=www"): its public
- * data is here, its private part never leaves the token. A ka_signer feeds a message to one signature.
+ * data is here, its private part never leaves the token. A ka_signer feeds a message to one signature. A
+ * ka_request is a question on its way, for programs that wait with poll(2) themselves.
  *
- * Threads and forks. Every function may be called from any thread; one ka_signer belongs to one thread at
- * a time. A process that forked, or changed its effective uid or gid, uses a connection of its own from its
- * next call on: the agent judges a connection by who opened it. A fork may come at any moment, from a program
- * of any number of threads; the child may use what the parent made, or just free it. No atfork handler, no
- * global state, no lock, no signal is raised. Not for signal handlers. A call takes about 30 KiB of stack.
+ * Threads and forks. Every function may be called from any thread; one ka_signer or ka_request belongs to one
+ * thread at a time. A process that forked, or changed its effective uid or gid or its groups, uses a
+ * connection of its own from its next call on: the agent judges a connection by who opened it. A fork may
+ * come at any moment, from a program of any number of threads; the child may use what the parent made, or
+ * just free it. No atfork handler, no global state, no lock, no signal is raised. Not for signal handlers. A
+ * call takes about 30 KiB of stack. No function is a cancellation point; the *_free functions leave errno
+ * alone.
  *
  * Deadlines. A call ends by the client's timeout, whatever the agent does. If the connection is lost before
  * the agent has answered, the call is made once more, within that time.
  *
- * Errors. Functions return KA_OK (0) or a negative ka_status. `err` may be NULL; otherwise it receives
- * the code and one line that says what to do. Outputs are untouched on error unless said otherwise.
+ * Errors. Functions return KA_OK (0) or a negative ka_status (KA_ERR_*). `err` may be NULL; otherwise it
+ * receives the code and one line that says what to do. Outputs are untouched on error unless said otherwise.
  * Wire errors and their meaning: PROTOCOL.md.
  *
  * Ownership. What ka_*_new and ka_key_open store in *out is the caller's; free it with the function of the
@@ -44,6 +47,7 @@ extern "C" {
 /* Status. The numbers are the negated ones of PROTOCOL.md and never change. */
 typedef int ka_status;
 #define KA_OK                 0
+#define KA_PENDING            1 /* of ka_request_continue only: not finished, and no error */
 #define KA_ERR_MALFORMED      (-1)
 #define KA_ERR_UNSUPPORTED    (-2)
 #define KA_ERR_INVALID        (-3)
@@ -86,6 +90,7 @@ KA_API const char *ka_status_name(ka_status status);
 typedef struct ka_client ka_client;
 typedef struct ka_key ka_key;
 typedef struct ka_signer ka_signer;
+typedef struct ka_request ka_request;
 
 /** Makes a client. Nothing is connected yet.
  *  @param socket_path  absolute path; NULL: KEYAGENT_SOCK, else /run/keyagent/agent.sock if it exists, else
@@ -202,6 +207,75 @@ KA_API KA_MUSTUSE ka_status ka_key_decrypt_tls(ka_key *key, uint16_t client_vers
                                                uint16_t negotiated_version, const uint8_t *ciphertext,
                                                size_t ciphertext_len,
                                                uint8_t premaster[KA_TLS_PREMASTER_SIZE], ka_error *err);
+
+/*
+ * Requests that do not block: as the functions above, in two halves. The first checks its arguments, copies
+ * what it needs and returns; then the program polls and continues until the request is finished:
+ *
+ *     ka_request *request;
+ *     ka_status status = ka_key_sign_start(key, &params, message, message_len, &request, &err);
+ *     if (status == KA_OK) {
+ *         while ((status = ka_request_continue(request, &err)) == KA_PENDING) {
+ *             struct pollfd entry = {ka_request_fd(request), ka_request_events(request), 0};
+ *             poll(&entry, 1, ka_request_timeout_ms(request));
+ *         }
+ *         if (status == KA_OK) signature = ka_request_bytes(request, &len);
+ *         ...
+ *         ka_request_free(request);
+ *     }
+ *
+ * Any number of them may be in flight; each has a connection of its own meanwhile, and about 30 KiB of
+ * memory, all of it from its start (its connection's place in the client: a few more bytes where none is
+ * free). There is no thread behind them, so they move only in ka_request_continue. That looks at the socket's
+ * path and connects, sends, and receives what there is, and waits for nothing. Repeat, trust and deadline are
+ * those of the blocking calls; the deadline runs from the start. After a fork a request stays its parent's:
+ * in the child, ka_request_continue returns KA_ERR_CANCELLED.
+ */
+
+/** ka_key_open in two halves. Errors of the first half: KA_ERR_INVALID, KA_ERR_TOO_LARGE, KA_ERR_NO_MEMORY.
+ */
+KA_API KA_MUSTUSE ka_status ka_key_open_start(ka_client *client, const char *uri, ka_request **out,
+                                              ka_error *err);
+/** ka_key_sign, ka_key_sign_digest. Errors of the first half: what is wrong with the arguments
+ * (KA_ERR_INVALID, KA_ERR_MECHANISM, KA_ERR_TOO_LARGE); KA_ERR_NO_MEMORY. */
+KA_API KA_MUSTUSE ka_status ka_key_sign_start(ka_key *key, const ka_sign_params *params,
+                                              const uint8_t *message, size_t message_len, ka_request **out,
+                                              ka_error *err);
+KA_API KA_MUSTUSE ka_status ka_key_sign_digest_start(ka_key *key, const ka_sign_params *params,
+                                                     const uint8_t *digest, size_t digest_len,
+                                                     ka_request **out, ka_error *err);
+/** ka_signer_finish. The signer is used up, and may be freed; also by KA_ERR_NO_MEMORY. */
+KA_API KA_MUSTUSE ka_status ka_signer_finish_start(ka_signer *signer, ka_request **out, ka_error *err);
+/** ka_key_decrypt_oaep, ka_key_decrypt_tls. KA_ERR_DECRYPT_FAILED (OAEP) and KA_ERR_INVALID (TLS) of the
+ * first half: the ciphertext is not as long as the modulus. */
+KA_API KA_MUSTUSE ka_status ka_key_decrypt_oaep_start(ka_key *key, ka_hash hash, const uint8_t *ciphertext,
+                                                      size_t ciphertext_len, ka_request **out, ka_error *err);
+KA_API KA_MUSTUSE ka_status ka_key_decrypt_tls_start(ka_key *key, uint16_t client_version,
+                                                     uint16_t negotiated_version, const uint8_t *ciphertext,
+                                                     size_t ciphertext_len, ka_request **out, ka_error *err);
+
+/** Goes on as far as it can without waiting. May always be called, whatever poll said.
+ *  @return KA_PENDING; KA_OK, and the result is there; an error, as of the blocking function. After the last
+ *          two the request is finished, and this returns KA_ERR_INVALID. */
+KA_API KA_MUSTUSE ka_status ka_request_continue(ka_request *request, ka_error *err);
+
+/** What to wait for; ask again after each ka_request_continue, which may change all three. The descriptor is
+ *  the library's: poll it, and nothing else. It is -1 before the first ka_request_continue, while the agent
+ *  takes no connection, and when the request is finished: then only the time counts. */
+KA_API int ka_request_fd(const ka_request *request);
+KA_API short ka_request_events(const ka_request *request); /* of poll(2): POLLIN, POLLOUT, or 0 */
+/** How long to wait at most, in milliseconds, then continue: never longer than the deadline. 0: at once. */
+KA_API int ka_request_timeout_ms(const ka_request *request);
+
+/** The signature, plaintext or premaster secret, *len bytes; NULL (and *len untouched) unless it is there. */
+KA_API const uint8_t *ka_request_bytes(const ka_request *request, size_t *len);
+/** The key that ka_key_open_start asked for; NULL unless it is there. It goes with the request:
+ *  ka_key_ref keeps it. */
+KA_API ka_key *ka_request_key(const ka_request *request);
+
+/** Frees it, plaintexts wiped. One that is not finished is cancelled: its connection is closed, which tells
+ *  the agent. NULL is allowed. */
+KA_API void ka_request_free(ka_request *request);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "error.h"
+#include "guard.h"
 
 static const char system_socket[] = "/run/keyagent/agent.sock";
 static const uint32_t default_timeout_ms = 10000;
@@ -55,7 +56,9 @@ struct ka_client *ka_client_ref(struct ka_client *client) {
 
 void ka_client_free(ka_client *client) {
     if (client == NULL || atomic_fetch_sub(&client->owners, 1) != 1) return;
+    struct ka_guard guard = ka_guard_enter();
     ka_pool_clear(&client->pool);
+    ka_guard_leave(&guard);
     free(client);
 }
 

@@ -4,8 +4,6 @@
 
 #include <stdint.h>
 
-#include "keyagent.h"
-
 struct ka_deadline {
     int64_t at_ns;
 };
@@ -13,8 +11,5 @@ struct ka_deadline {
 struct ka_deadline ka_deadline_in(uint32_t timeout_ms);
 /* Rounded up, so that a wait of this long never ends early; 0 once it has passed. */
 uint32_t ka_deadline_left_ms(const struct ka_deadline *deadline);
-/* Waits for poll's events on a descriptor. KA_OK; KA_ERR_TIMEOUT; KA_ERR_UNAVAILABLE if it cannot. */
-KA_MUSTUSE ka_status ka_deadline_wait(const struct ka_deadline *deadline, int fd, short events,
-                                      ka_error *err);
 
 #endif

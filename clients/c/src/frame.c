@@ -2,7 +2,6 @@
 #include "frame.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,43 +11,38 @@ static bool would_block(int number) {
     return number == EAGAIN || number == EWOULDBLOCK;
 }
 
-ka_status ka_frame_send(int fd, struct ka_span bytes, const struct ka_deadline *deadline, ka_error *err) {
-    size_t sent = 0;
-    while (sent < bytes.len) {
-        ssize_t step = send(fd, bytes.data + sent, bytes.len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (step >= 0) {
-            sent += (size_t)step;
-        } else if (would_block(errno)) {
-            ka_status status = ka_deadline_wait(deadline, fd, POLLOUT, err);
-            if (status != KA_OK) return status;
-        } else if (errno != EINTR) {
+ka_status ka_frame_send(int fd, struct ka_span bytes, size_t *sent) {
+    while (*sent < bytes.len) {
+        ssize_t step = send(fd, bytes.data + *sent, bytes.len - *sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (step >= 0)
+            *sent += (size_t)step;
+        else if (would_block(errno))
+            return KA_PENDING;
+        else if (errno != EINTR)
             return KA_LOST;
-        }
     }
     return KA_OK;
 }
 
 /* Reads what there is, at least one byte. */
-static ka_status fill(int fd, struct ka_inbox *inbox, const struct ka_deadline *deadline, ka_error *err) {
+static ka_status fill(int fd, struct ka_inbox *inbox) {
     if (inbox->start > 0) {
         memmove(inbox->buf, inbox->buf + inbox->start, inbox->end - inbox->start);
         inbox->end -= inbox->start;
         inbox->start = 0;
     }
     for (;;) {
-        ka_status status = ka_deadline_wait(deadline, fd, POLLIN, err);
-        if (status != KA_OK) return status;
         ssize_t got = recv(fd, inbox->buf + inbox->end, sizeof inbox->buf - inbox->end, MSG_DONTWAIT);
         if (got > 0) {
             inbox->end += (size_t)got;
             return KA_OK;
         }
-        if (got == 0 || (errno != EINTR && !would_block(errno))) return KA_LOST;
+        if (got < 0 && would_block(errno)) return KA_PENDING;
+        if (got == 0 || errno != EINTR) return KA_LOST;
     }
 }
 
-ka_status ka_frame_receive(int fd, struct ka_inbox *inbox, struct ka_span *body,
-                           const struct ka_deadline *deadline, ka_error *err) {
+ka_status ka_frame_receive(int fd, struct ka_inbox *inbox, struct ka_span *body, ka_error *err) {
     for (;;) {
         size_t have = inbox->end - inbox->start;
         const uint8_t *at = inbox->buf + inbox->start;
@@ -63,7 +57,7 @@ ka_status ka_frame_receive(int fd, struct ka_inbox *inbox, struct ka_span *body,
                 return KA_OK;
             }
         }
-        ka_status status = fill(fd, inbox, deadline, err);
+        ka_status status = fill(fd, inbox);
         if (status != KA_OK) return status;
     }
 }

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "algorithm.h"
+#include "call.h"
 #include "error.h"
+#include "request.h"
 #include "uri.h"
 
 static void store(struct ka_key *key, size_t *used, struct ka_span *span) {
@@ -22,9 +24,10 @@ static size_t storage_size(const struct ka_key_result *result) {
     return size;
 }
 
-static struct ka_key *new_key(struct ka_client *client, const struct ka_key_result *result) {
+ka_status ka_key_new(struct ka_client *client, const struct ka_key_result *result, struct ka_key **out,
+                     ka_error *err) {
     struct ka_key *key = malloc(sizeof *key + storage_size(result));
-    if (key == NULL) return NULL;
+    if (key == NULL) return ka_error_set(err, KA_ERR_NO_MEMORY, "no memory for a key");
     atomic_init(&key->owners, 1);
     key->client = ka_client_ref(client);
     key->public_data = *result;
@@ -35,29 +38,59 @@ static struct ka_key *new_key(struct ka_client *client, const struct ka_key_resu
     store(key, &used, &key->public_data.spki);
     for (size_t i = 0; i < result->certificate_count; i++)
         store(key, &used, &key->public_data.certificates[i]);
-    return key;
+    *out = key;
+    return KA_OK;
 }
 
-/* The reply is well-formed; this is whether its content can be true. */
-static bool is_plausible(const struct ka_key_result *result) {
-    return ka_algorithm_fits_bits(result->algorithm, result->bits) && result->spki.len > 0 &&
-           result->uri.len > 0 && memchr(result->uri.data, '\0', result->uri.len) == NULL;
+static ka_status check_key(const struct ka_key_result *result, ka_error *err) {
+    if (ka_algorithm_fits_bits(result->algorithm, result->bits) && result->spki.len > 0 &&
+        result->uri.len > 0 && memchr(result->uri.data, '\0', result->uri.len) == NULL)
+        return KA_OK;
+    return ka_error_set(err, KA_ERR_MALFORMED, "the agent described a key that cannot be");
+}
+
+static ka_status check_signature(const struct ka_key_result *about, ka_format format, size_t len,
+                                 ka_error *err) {
+    if (ka_signature_fits(about->algorithm, about->bits, format, len)) return KA_OK;
+    return ka_error_set(err, KA_ERR_MALFORMED,
+                        "the agent's signature has %zu bytes, which is not this key's size", len);
+}
+
+/* A premaster secret has one size; what OAEP hides is shorter than the modulus. */
+static ka_status check_plaintext(const struct ka_key_result *about, bool is_premaster, size_t len,
+                                 ka_error *err) {
+    if (is_premaster ? len == KA_TLS_PREMASTER_SIZE : len < (about->bits + 7) / 8) return KA_OK;
+    return ka_error_set(err, KA_ERR_MALFORMED, "the agent's %s has %zu bytes",
+                        is_premaster ? "premaster secret" : "plaintext", len);
+}
+
+ka_status ka_key_check_reply(const struct ka_key *key, const struct ka_params *params,
+                             const struct ka_reply *reply, ka_error *err) {
+    if (key == NULL) return check_key(&reply->key, err);
+    if (params->method == KA_METHOD_SIGN)
+        return check_signature(&key->public_data, params->format, reply->bytes.len, err);
+    return check_plaintext(&key->public_data, params->has_versions, reply->bytes.len, err);
+}
+
+static ka_status open_params(const char *uri, struct ka_params *out, ka_error *err) {
+    *out = (struct ka_params){.method = KA_METHOD_KEY, .uri = {(const uint8_t *)uri, strlen(uri)}};
+    return ka_uri_check(out->uri, err);
 }
 
 ka_status ka_key_open(ka_client *client, const char *uri, ka_key **out, ka_error *err) {
-    struct ka_request request = {.method = KA_METHOD_KEY, .uri = {(const uint8_t *)uri, strlen(uri)}};
-    ka_status status = ka_uri_check(request.uri, err);
+    struct ka_params params;
+    ka_status status = open_params(uri, &params, err);
     if (status != KA_OK) return status;
-    struct ka_exchange exchange;
-    struct ka_reply reply;
-    status = ka_client_call(client, &request, &exchange, &reply, err);
-    if (status != KA_OK) return status;
-    if (!is_plausible(&reply.key))
-        return ka_error_set(err, KA_ERR_MALFORMED, "the agent described a key that cannot be");
-    struct ka_key *key = new_key(client, &reply.key);
-    if (key == NULL) return ka_error_set(err, KA_ERR_NO_MEMORY, "no memory for a key");
-    *out = key;
-    return KA_OK;
+    struct ka_call call;
+    ka_call_begin(&call, client, NULL, &params);
+    status = ka_call_run(&call, err);
+    return status == KA_OK ? ka_key_new(client, &call.reply.key, out, err) : status;
+}
+
+ka_status ka_key_open_start(ka_client *client, const char *uri, ka_request **out, ka_error *err) {
+    struct ka_params params;
+    ka_status status = open_params(uri, &params, err);
+    return status == KA_OK ? ka_request_new(client, NULL, &params, out, err) : status;
 }
 
 ka_key *ka_key_ref(ka_key *key) {

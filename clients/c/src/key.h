@@ -12,4 +12,12 @@ struct ka_key {
     uint8_t storage[];
 };
 
+/* Copies a result that ka_key_check_reply found good. */
+KA_MUSTUSE ka_status ka_key_new(struct ka_client *client, const struct ka_key_result *result,
+                                struct ka_key **out, ka_error *err);
+/* Whether a reply, which is well-formed and no error, can be true of this key. KA_OK; KA_ERR_MALFORMED. `key`
+ * is NULL where the key itself was asked for. */
+KA_MUSTUSE ka_status ka_key_check_reply(const struct ka_key *key, const struct ka_params *params,
+                                        const struct ka_reply *reply, ka_error *err);
+
 #endif

@@ -1,6 +1,7 @@
 /* The pool, see pool.h. */
 #include "pool.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 /* The low bits of a slot's owner; the pid is above them. A free slot is 0, whatever process sees it. */
@@ -18,22 +19,23 @@ static bool change(struct ka_pool_slot *slot, uint64_t from, uint64_t to) {
 
 void ka_pool_init(struct ka_pool *pool) {
     atomic_init(&pool->pid, getpid());
-    for (size_t i = 0; i < KA_POOL_SLOTS; i++) {
-        atomic_init(&pool->slots[i].owner, SLOT_FREE);
-        pool->slots[i].connection.fd = -1;
-    }
+    atomic_init(&pool->first, NULL);
 }
 
 void ka_pool_clear(struct ka_pool *pool) {
-    for (size_t i = 0; i < KA_POOL_SLOTS; i++)
-        ka_connection_close(&pool->slots[i].connection);
+    struct ka_pool_slot *next;
+    for (struct ka_pool_slot *slot = atomic_load(&pool->first); slot != NULL; slot = next) {
+        next = atomic_load(&slot->next);
+        ka_connection_close(&slot->connection);
+        free(slot);
+    }
 }
 
 /* After a fork: closes the copies of the parent's connections, busy ones too. Several threads may come here
  * at once and may meet slots that another one has taken into use again already. */
 static void disown_parent(struct ka_pool *pool, pid_t self) {
-    for (size_t i = 0; i < KA_POOL_SLOTS; i++) {
-        struct ka_pool_slot *slot = &pool->slots[i];
+    for (struct ka_pool_slot *slot = atomic_load(&pool->first); slot != NULL;
+         slot = atomic_load(&slot->next)) {
         uint64_t owner = atomic_load(&slot->owner);
         if (owner == SLOT_FREE || owner >> STATE_BITS == (uint64_t)self) continue;
         if (!change(slot, owner, owner_of(self, SLOT_BUSY))) continue;
@@ -43,36 +45,53 @@ static void disown_parent(struct ka_pool *pool, pid_t self) {
     atomic_store(&pool->pid, self);
 }
 
-static struct ka_connection *take_idle(struct ka_pool *pool, pid_t self) {
-    for (size_t i = 0; i < KA_POOL_SLOTS; i++) {
-        struct ka_pool_slot *slot = &pool->slots[i];
+static struct ka_pool_slot *take_idle(struct ka_pool *pool, pid_t self) {
+    for (struct ka_pool_slot *slot = atomic_load(&pool->first); slot != NULL;
+         slot = atomic_load(&slot->next)) {
         if (!change(slot, owner_of(self, SLOT_IDLE), owner_of(self, SLOT_BUSY))) continue;
-        if (ka_connection_usable(&slot->connection)) return &slot->connection;
+        if (ka_connection_usable(&slot->connection)) return slot;
         ka_connection_close(&slot->connection);
         atomic_store(&slot->owner, SLOT_FREE);
     }
     return NULL;
 }
 
-struct ka_connection *ka_pool_take(struct ka_pool *pool, struct ka_connection *spare) {
-    pid_t self = getpid();
-    if (atomic_load(&pool->pid) != self) disown_parent(pool, self);
-    struct ka_connection *idle = take_idle(pool, self);
-    if (idle != NULL) return idle;
-    for (size_t i = 0; i < KA_POOL_SLOTS; i++) {
-        struct ka_pool_slot *slot = &pool->slots[i];
-        if (change(slot, SLOT_FREE, owner_of(self, SLOT_BUSY))) return &slot->connection;
-    }
-    spare->fd = -1;
-    return spare;
+static struct ka_pool_slot *take_free(struct ka_pool *pool, pid_t self) {
+    struct ka_pool_slot *slot = atomic_load(&pool->first);
+    while (slot != NULL && !change(slot, SLOT_FREE, owner_of(self, SLOT_BUSY)))
+        slot = atomic_load(&slot->next);
+    return slot;
 }
 
-void ka_pool_return(struct ka_pool *pool, struct ka_connection *connection, struct ka_connection *spare) {
-    if (connection == spare) {
-        ka_connection_close(spare);
-        return;
+/* At the end, so that those come first that are kept. */
+static struct ka_pool_slot *add_slot(struct ka_pool *pool, pid_t self) {
+    struct ka_pool_slot *slot = malloc(sizeof *slot), *last = NULL;
+    if (slot == NULL) return NULL;
+    slot->connection = (struct ka_connection){.fd = -1};
+    slot->number = 0;
+    atomic_init(&slot->owner, owner_of(self, SLOT_BUSY));
+    atomic_init(&slot->next, NULL);
+    struct ka_pool_slot *_Atomic *end = &pool->first;
+    while (!atomic_compare_exchange_strong(end, &last, slot)) {
+        slot->number = last->number + 1;
+        end = &last->next;
+        last = NULL;
     }
+    return slot;
+}
+
+struct ka_connection *ka_pool_take(struct ka_pool *pool, bool anew) {
+    pid_t self = getpid();
+    if (atomic_load(&pool->pid) != self) disown_parent(pool, self);
+    struct ka_pool_slot *slot = anew ? NULL : take_idle(pool, self);
+    if (slot == NULL) slot = take_free(pool, self);
+    if (slot == NULL) slot = add_slot(pool, self);
+    return slot == NULL ? NULL : &slot->connection;
+}
+
+void ka_pool_return(struct ka_connection *connection) {
     struct ka_pool_slot *slot = (struct ka_pool_slot *)connection; /* its first member */
-    bool keep = connection->fd >= 0;
-    atomic_store(&slot->owner, keep ? owner_of(atomic_load(&pool->pid), SLOT_IDLE) : (uint64_t)SLOT_FREE);
+    if (slot->number >= KA_POOL_KEPT) ka_connection_close(connection);
+    pid_t self = (pid_t)(atomic_load(&slot->owner) >> STATE_BITS);
+    atomic_store(&slot->owner, connection->fd >= 0 ? owner_of(self, SLOT_IDLE) : (uint64_t)SLOT_FREE);
 }

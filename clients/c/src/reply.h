@@ -8,7 +8,7 @@
 
 #include "protocol_gen.h"
 #include "reader.h"
-#include "request.h"
+#include "params.h"
 
 struct ka_wire_error {
     ka_status code; /* KA_ERR_INTERNAL for a number that this version does not know */

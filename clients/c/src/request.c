@@ -1,89 +1,81 @@
-/* Encodes requests, see request.h. The envelope is [0, id, method, params]. */
+/* ka_request: a call that the program waits for itself. What starts one: key.c, sign.c, signer.c, decrypt.c.
+ */
 #include "request.h"
 
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "protocol_gen.h"
-#include "utf8.h"
+#include "error.h"
 
-static const char *const method_names[] = {
-    [KA_METHOD_HELLO] = KA_WIRE_METHOD_HELLO,
-    [KA_METHOD_KEY] = KA_WIRE_METHOD_KEY,
-    [KA_METHOD_SIGN] = KA_WIRE_METHOD_SIGN,
-    [KA_METHOD_DECRYPT] = KA_WIRE_METHOD_DECRYPT,
+struct ka_request {
+    struct ka_key *key; /* whose, and for ka_key_open_start the one that was found */
+    bool finished;
+    bool has_result;
+    struct ka_call call;
+    uint8_t storage[]; /* what the call may not borrow from the program: URI, payload */
 };
 
-static const char *const payload_names[] = {
-    [KA_PAYLOAD_MESSAGE] = KA_WIRE_FIELD_MESSAGE,
-    [KA_PAYLOAD_DIGEST] = KA_WIRE_FIELD_DIGEST,
-    [KA_PAYLOAD_CIPHERTEXT] = KA_WIRE_FIELD_CIPHERTEXT,
-};
-
-static void write_envelope(struct ka_writer *writer, uint32_t id, enum ka_method method, size_t param_count) {
-    ka_write_array(writer, 4);
-    ka_write_uint(writer, 0);
-    ka_write_uint(writer, id);
-    ka_write_str(writer, method_names[method]);
-    ka_write_map(writer, param_count);
+static struct ka_span keep(uint8_t **at, struct ka_span span) {
+    uint8_t *copy = *at;
+    if (span.len > 0) memcpy(copy, span.data, span.len);
+    *at += span.len;
+    return (struct ka_span){copy, span.len};
 }
 
-/* For the operator's list of sessions; a file name need not be fit to travel. */
-static const char *program_name(void) {
-    const char *name = program_invocation_short_name;
-    size_t len = strlen(name);
-    bool fits = len <= KA_WIRE_MAX_HELLO_PARAMS_NAME && ka_str_valid((const uint8_t *)name, len);
-    return fits ? name : "libkeyagent";
+ka_status ka_request_new(struct ka_client *client, struct ka_key *key, const struct ka_params *params,
+                         struct ka_request **out, ka_error *err) {
+    struct ka_params kept = *params;
+    struct ka_request *request = malloc(sizeof *request + params->uri.len + params->payload.len);
+    if (request == NULL) return ka_error_set(err, KA_ERR_NO_MEMORY, "no memory for a request");
+    uint8_t *at = request->storage;
+    kept.uri = keep(&at, params->uri);
+    kept.payload = keep(&at, params->payload);
+    request->key = key == NULL ? NULL : ka_key_ref(key);
+    request->finished = request->has_result = false;
+    ka_call_begin(&request->call, ka_client_ref(client), key, &kept);
+    *out = request;
+    return KA_OK;
 }
 
-void ka_hello_write(struct ka_writer *writer, uint32_t id) {
-    size_t start = ka_frame_begin(writer);
-    write_envelope(writer, id, KA_METHOD_HELLO, 3);
-    ka_write_str(writer, KA_WIRE_FIELD_MIN);
-    ka_write_uint(writer, KA_WIRE_VERSION_MIN);
-    ka_write_str(writer, KA_WIRE_FIELD_MAX);
-    ka_write_uint(writer, KA_WIRE_VERSION_MAX);
-    ka_write_str(writer, KA_WIRE_FIELD_NAME);
-    ka_write_str(writer, program_name());
-    ka_frame_end(writer, start);
+ka_status ka_request_continue(ka_request *request, ka_error *err) {
+    if (request->finished) return ka_error_set(err, KA_ERR_INVALID, "this request is finished already");
+    ka_status status = ka_call_continue(&request->call, err);
+    if (status == KA_PENDING) return status;
+    request->finished = true;
+    if (status == KA_OK && request->call.params.method == KA_METHOD_KEY)
+        status = ka_key_new(request->call.client, &request->call.reply.key, &request->key, err);
+    request->has_result = status == KA_OK;
+    return status;
 }
 
-static size_t param_count(const struct ka_request *request, const struct ka_attempt *attempt) {
-    if (request->method == KA_METHOD_KEY) return 1; /* uri */
-    return 4u /* uri, alg, the payload, deadline_ms */ + (request->format != NULL) +
-           (request->has_versions ? 2u : 0u) + attempt->repeat;
+int ka_request_fd(const ka_request *request) {
+    return request->finished ? -1 : ka_call_fd(&request->call);
 }
 
-static void write_operation(struct ka_writer *writer, const struct ka_request *request,
-                            const struct ka_attempt *attempt) {
-    ka_write_str(writer, KA_WIRE_FIELD_ALG);
-    ka_write_str(writer, request->algorithm);
-    ka_write_str(writer, payload_names[request->payload_kind]);
-    ka_write_bin(writer, request->payload);
-    if (request->format != NULL) {
-        ka_write_str(writer, KA_WIRE_FIELD_FORMAT);
-        ka_write_str(writer, request->format);
-    }
-    if (request->has_versions) {
-        ka_write_str(writer, KA_WIRE_FIELD_CLIENT_VERSION);
-        ka_write_uint(writer, request->client_version);
-        ka_write_str(writer, KA_WIRE_FIELD_NEGOTIATED_VERSION);
-        ka_write_uint(writer, request->negotiated_version);
-    }
-    ka_write_str(writer, KA_WIRE_FIELD_DEADLINE_MS);
-    ka_write_uint(writer, attempt->deadline_ms);
-    if (attempt->repeat) {
-        ka_write_str(writer, KA_WIRE_FIELD_REPEAT);
-        ka_write_bool(writer, true);
-    }
+short ka_request_events(const ka_request *request) {
+    return request->finished ? 0 : ka_call_events(&request->call);
 }
 
-void ka_request_write(struct ka_writer *writer, const struct ka_request *request,
-                      const struct ka_attempt *attempt) {
-    size_t start = ka_frame_begin(writer);
-    write_envelope(writer, attempt->id, request->method, param_count(request, attempt));
-    ka_write_str(writer, KA_WIRE_FIELD_URI);
-    ka_write_str_span(writer, request->uri);
-    if (request->method != KA_METHOD_KEY) write_operation(writer, request, attempt);
-    ka_frame_end(writer, start);
+int ka_request_timeout_ms(const ka_request *request) {
+    return request->finished ? 0 : ka_call_timeout_ms(&request->call);
+}
+
+const uint8_t *ka_request_bytes(const ka_request *request, size_t *len) {
+    if (!request->has_result || request->call.params.method == KA_METHOD_KEY) return NULL;
+    *len = request->call.reply.bytes.len;
+    return request->call.reply.bytes.data;
+}
+
+ka_key *ka_request_key(const ka_request *request) {
+    return request->has_result && request->call.params.method == KA_METHOD_KEY ? request->key : NULL;
+}
+
+void ka_request_free(ka_request *request) {
+    if (request == NULL) return;
+    ka_call_abandon(&request->call);
+    if (request->call.params.method == KA_METHOD_DECRYPT)
+        explicit_bzero(&request->call.exchange.inbox, sizeof request->call.exchange.inbox);
+    ka_key_free(request->key);
+    ka_client_free(request->call.client);
+    free(request);
 }

@@ -1,36 +1,12 @@
-/* Requests as they travel: from their parameters to whole frames. Reading an answer: reply.h. */
+/* How the functions that start a ka_request make one. */
 #ifndef KEYAGENT_REQUEST_H
 #define KEYAGENT_REQUEST_H
 
-#include "writer.h"
+#include "call.h"
+#include "key.h"
 
-enum ka_method { KA_METHOD_HELLO, KA_METHOD_KEY, KA_METHOD_SIGN, KA_METHOD_DECRYPT };
-
-/* What the payload of a request is. */
-enum ka_payload { KA_PAYLOAD_NONE, KA_PAYLOAD_MESSAGE, KA_PAYLOAD_DIGEST, KA_PAYLOAD_CIPHERTEXT };
-
-/* A key, sign or decrypt request, without what changes when it is repeated. */
-struct ka_request {
-    enum ka_method method;
-    struct ka_span uri;
-    const char *algorithm; /* sign, decrypt: a name of PROTOCOL.md "Algorithms" */
-    enum ka_payload payload_kind;
-    struct ka_span payload;
-    const char *format; /* sign: NULL, or "p1363" */
-    bool has_versions;  /* decrypt with rsa-pkcs1-tls */
-    uint16_t client_version;
-    uint16_t negotiated_version;
-};
-
-/* What differs between the first time and the repeat. */
-struct ka_attempt {
-    uint32_t id;
-    uint32_t deadline_ms;
-    bool repeat; /* the connection was lost unanswered once */
-};
-
-void ka_hello_write(struct ka_writer *writer, uint32_t id);
-void ka_request_write(struct ka_writer *writer, const struct ka_request *request,
-                      const struct ka_attempt *attempt);
+/* Copies what params point to. `key`: as for ka_call_begin. */
+KA_MUSTUSE ka_status ka_request_new(struct ka_client *client, struct ka_key *key,
+                                    const struct ka_params *params, struct ka_request **out, ka_error *err);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "algorithm.h"
 #include "error.h"
-#include "hash.h"
+#include "request.h"
 #include "sign.h"
 
 struct ka_signer {
@@ -64,19 +64,38 @@ ka_status ka_signer_dup(const ka_signer *signer, ka_signer **out) {
     return KA_OK;
 }
 
-ka_status ka_signer_finish(ka_signer *signer, uint8_t *sig, size_t *sig_len, ka_error *err) {
-    if (signer->finished) return ka_error_set(err, KA_ERR_INVALID, "this signer has signed already");
-    ka_status status = ka_signature_room(signer->key, &signer->params, sig, sig_len, err);
-    if (status != KA_OK) return status;
+/* Uses the signer up. `digest` takes what `out` borrows of a message that was hashed. */
+static ka_status finish(struct ka_signer *signer, uint8_t digest[KA_DIGEST_MAX], struct ka_params *out,
+                        ka_error *err) {
     signer->finished = true;
     if (!signer->hashing)
-        return ka_key_sign_payload(signer->key, &signer->params, KA_PAYLOAD_MESSAGE,
-                                   (struct ka_span){signer->buffer, signer->len}, sig, sig_len, err);
-    uint8_t digest[KA_DIGEST_MAX];
+        return ka_sign_message_params(signer->key, &signer->params,
+                                      (struct ka_span){signer->buffer, signer->len}, digest, out, err);
     ka_hasher_final(&signer->hasher, digest);
-    return ka_key_sign_payload(signer->key, &signer->params, KA_PAYLOAD_DIGEST,
-                               (struct ka_span){digest, ka_hash_size(signer->params.hash)}, sig, sig_len,
-                               err);
+    return ka_sign_digest_params(signer->key, &signer->params,
+                                 (struct ka_span){digest, ka_hash_size(signer->params.hash)}, out, err);
+}
+
+static ka_status require_unfinished(const struct ka_signer *signer, ka_error *err) {
+    if (!signer->finished) return KA_OK;
+    return ka_error_set(err, KA_ERR_INVALID, "this signer has signed already");
+}
+
+ka_status ka_signer_finish(ka_signer *signer, uint8_t *sig, size_t *sig_len, ka_error *err) {
+    struct ka_params asked;
+    uint8_t digest[KA_DIGEST_MAX];
+    ka_status status = require_unfinished(signer, err);
+    if (status == KA_OK) status = ka_signature_room(signer->key, &signer->params, sig, sig_len, err);
+    if (status == KA_OK) status = finish(signer, digest, &asked, err);
+    return status == KA_OK ? ka_sign_run(signer->key, &asked, sig, sig_len, err) : status;
+}
+
+ka_status ka_signer_finish_start(ka_signer *signer, ka_request **out, ka_error *err) {
+    struct ka_params asked;
+    uint8_t digest[KA_DIGEST_MAX];
+    ka_status status = require_unfinished(signer, err);
+    if (status == KA_OK) status = finish(signer, digest, &asked, err);
+    return status == KA_OK ? ka_request_new(signer->key->client, signer->key, &asked, out, err) : status;
 }
 
 void ka_signer_free(ka_signer *signer) {

@@ -15,6 +15,8 @@ const char *ka_status_name(ka_status status) {
     switch (status) {
     case KA_OK:
         return "OK";
+    case KA_PENDING:
+        return "PENDING";
         KA_WIRE_ERROR_TABLE(NAME)
     default:
         return "UNKNOWN";

@@ -12,9 +12,9 @@
 #include <sys/un.h>
 
 #include "frame.h"
-#include "request.h"
+#include "params.h"
 
-#define FAKE_CONNECTIONS 256
+#define FAKE_CONNECTIONS 2048 /* in its whole life */
 
 struct fake_agent;
 

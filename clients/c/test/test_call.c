@@ -1,10 +1,12 @@
 /* One call and its connection: pipelining, reuse, loss and repeat, deadlines, and agents that misbehave. */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "connection.h"
 #include "fake_agent.h"
 
 static struct fake_agent agent;
@@ -113,6 +115,51 @@ static void a_request_lost_unanswered_is_repeated_once(void **state) {
     assert_int_equal(last_connection, 2);
     assert_int_equal(sign(NULL), KA_OK);
     assert_int_equal(repeats, 1);
+}
+
+/* Keys are answered two at a time; then those two connections end when they are used. */
+static void answer_pairs_and_close(struct fake_agent *fake, const struct fake_request *request) {
+    if (request->method == KA_METHOD_SIGN) {
+        note(request);
+        if (request->from->number <= 2)
+            fake_close(request->from);
+        else
+            fake_answer(fake, request);
+        return;
+    }
+    struct fake_request *first = fake->context;
+    if (first->from != NULL) {
+        fake_answer_key(first, "rsa", 2048);
+        fake_answer_key(request, "rsa", 2048);
+    }
+    *first = *request;
+}
+
+/* As when an agent restarts: every idle connection is as dead as the first. */
+static void the_repeat_goes_over_a_new_connection(void **state) {
+    struct fake_request first = {0};
+    ka_request *requests[2];
+    (void)state;
+    agent.context = &first;
+    agent.handler = answer_pairs_and_close;
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        assert_int_equal(ka_key_open_start(client, "keyagent:rsa", &requests[i], NULL), KA_OK);
+        ka_status status = ka_request_continue(requests[i], NULL);
+        assert_true(status == KA_PENDING || (i == 1 && status == KA_OK));
+    }
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        while (ka_request_continue(requests[i], NULL) == KA_PENDING) {
+            struct pollfd entry = {ka_request_fd(requests[i]), ka_request_events(requests[i]), 0};
+            assert_int_equal(poll(&entry, 1, -1), 1);
+        }
+        assert_non_null(ka_request_key(requests[i]));
+        ka_request_free(requests[i]);
+    }
+    assert_int_equal(agent.accepted, 2);
+    assert_int_equal(sign(NULL), KA_OK);
+    assert_int_equal(signs, 2);
+    assert_int_equal(repeats, 1);
+    assert_int_equal(last_connection, 3);
 }
 
 static void close_every_sign(struct fake_agent *fake, const struct fake_request *request) {
@@ -357,6 +404,56 @@ static void a_refused_hello_is_the_calls_error(void **state) {
     }
 }
 
+/* Agents that refuse a connection before they have read anything from it. */
+static void close_at_hello(struct fake_agent *fake, const struct fake_request *request) {
+    (void)fake;
+    fake_close(request->from);
+}
+
+static void an_agent_that_only_hangs_up_is_named_for_it(void **state) {
+    ka_client *other;
+    ka_key *none;
+    ka_error err;
+    (void)state;
+    agent.hello = close_at_hello;
+    assert_int_equal(ka_client_new(agent.path, &other, NULL), KA_OK);
+    assert_int_equal(ka_key_open(other, "keyagent:rsa", &none, &err), KA_ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "closes new connections: it is stopping, or this user has too many"));
+    ka_client_free(other);
+    assert_int_equal(agent.accepted, 3); /* once more, and then no more */
+}
+
+/* The agent has said why and hung up before the request is written: what it said is read all the same. */
+static void a_refusal_at_accept_is_read_though_nothing_can_be_written(void **state) {
+    static const char refusal[] = "\0\0\0\x24\x94\1\0\x82\xa4"
+                                  "code\x09\xa7message\xb0"
+                                  "too many of them\xc0";
+    static struct ka_exchange exchange;
+    struct ka_params params = {.method = KA_METHOD_KEY, .uri = BYTES("keyagent:rsa")};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ka_connection connection = {.fd = -1};
+    struct ka_reply reply;
+    (void)state;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/curt.sock", agent.directory);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(ka_connection_open(&connection, address.sun_path, NULL), KA_OK);
+    int accepted = accept(listener, NULL, NULL);
+    assert_int_equal(write(accepted, refusal, sizeof refusal - 1), sizeof refusal - 1);
+    close(accepted);
+    assert_int_equal(ka_connection_write(&connection, &params, 1000, false, &exchange, NULL), KA_OK);
+    assert_int_equal(ka_connection_send(&connection, &exchange), KA_OK);
+    assert_true(exchange.cut);
+    assert_int_equal(ka_connection_receive(&connection, KA_METHOD_KEY, &exchange, &reply, NULL), KA_OK);
+    assert_true(reply.failed);
+    assert_int_equal(reply.error.code, KA_ERR_BUSY);
+    assert_true(span_is(reply.error.text, "too many of them"));
+    assert_int_equal(connection.fd, -1);
+    close(listener);
+    unlink(address.sun_path);
+}
+
 static void end_connection_at_first_sign(struct fake_agent *fake, const struct fake_request *request) {
     if (request->method == KA_METHOD_SIGN) note(request);
     if (request->method != KA_METHOD_SIGN || signs > 1) {
@@ -383,6 +480,7 @@ int main(void) {
         WITH_AGENT(the_deadline_is_sent),
         WITH_AGENT(a_request_lost_unanswered_is_repeated_once),
         WITH_AGENT(and_never_twice),
+        WITH_AGENT(the_repeat_goes_over_a_new_connection),
         WITH_AGENT(a_reply_cut_at_any_byte_counts_as_none),
         WITH_AGENT(an_error_reply_is_passed_on_and_not_repeated),
         WITH_AGENT(an_agent_that_restarted_while_idle_costs_no_repeat),
@@ -393,6 +491,8 @@ int main(void) {
         WITH_AGENT(the_repeat_is_inside_the_first_deadline),
         WITH_AGENT(connecting_ends_at_the_deadline),
         WITH_AGENT(a_refused_hello_is_the_calls_error),
+        WITH_AGENT(an_agent_that_only_hangs_up_is_named_for_it),
+        WITH_AGENT(a_refusal_at_accept_is_read_though_nothing_can_be_written),
         WITH_AGENT(an_error_about_a_connection_in_use_leaves_the_request_unanswered),
     };
     return cmocka_run_group_tests_name("call", tests, NULL, NULL);

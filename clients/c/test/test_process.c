@@ -1,8 +1,10 @@
-/* Processes: what a child of fork, a process with another uid, and a daemon that closes descriptors do with
- * connections that are not theirs. A child says by its exit status whether all was well; it must not end in
- * cmocka's asserts. */
+/* Processes: what a child of fork, a process with another uid or other groups, and a daemon that closes
+ * descriptors do with connections that are not theirs. A child says by its exit status whether all was well;
+ * it must not end in cmocka's asserts. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +175,88 @@ static void a_fork_while_a_request_is_in_flight_mixes_no_replies(void **state) {
     sem_destroy(&held);
 }
 
+/* The connection is the parent's: the child must neither read its answer nor end it. */
+static ka_request *begun, *waiting;
+
+static ka_request *start_sign(const char *message) {
+    const ka_sign_params params = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
+    ka_request *request = NULL;
+    assert_int_equal(
+        ka_key_sign_start(key, &params, (const uint8_t *)message, strlen(message), &request, NULL), KA_OK);
+    return request;
+}
+
+static bool is_cancelled_here(ka_request *request) {
+    ka_error err;
+    bool nothing_to_watch = ka_request_fd(request) == -1 && ka_request_timeout_ms(request) == 0;
+    bool cancelled = ka_request_continue(request, &err) == KA_ERR_CANCELLED;
+    return nothing_to_watch && cancelled && strstr(err.message, "before the fork") != NULL;
+}
+
+static bool use_the_parents_requests(void) {
+    bool good = is_cancelled_here(begun) && is_cancelled_here(waiting);
+    ka_request_free(begun); /* one before, one after the child's own first call */
+    good = good && signs("child");
+    ka_request_free(waiting);
+    return good;
+}
+
+static bool finishes_with(ka_request *request, const char *message) {
+    ka_status status;
+    size_t len;
+    while ((status = ka_request_continue(request, NULL)) == KA_PENDING) {
+        struct pollfd entry = {ka_request_fd(request), ka_request_events(request), 0};
+        poll(&entry, 1, ka_request_timeout_ms(request));
+    }
+    bool good = status == KA_OK && strcmp((const char *)ka_request_bytes(request, &len), message) == 0;
+    ka_request_free(request);
+    return good;
+}
+
+static void a_request_that_was_begun_before_a_fork_stays_the_parents(void **state) {
+    pid_t child;
+    (void)state;
+    agent.handler = hold_first;
+    assert_int_equal(sem_init(&held, 0, 0), 0);
+    begun = start_sign("held");
+    waiting = start_sign("waiting");
+    assert_int_equal(ka_request_continue(begun, NULL), KA_PENDING);
+    assert_int_equal(sem_wait(&held), 0);
+    assert_true(in_child(use_the_parents_requests, &child));
+    uint8_t signature[256] = "held";
+    const struct fake_request request = {.from = held_connection, .id = held_id};
+    fake_answer_bytes(&request, "signature", signature, sizeof signature);
+    assert_true(finishes_with(begun, "held"));
+    assert_true(finishes_with(waiting, "waiting"));
+    sem_destroy(&held);
+}
+
+/* More than the pool keeps, all in flight while the process forks. */
+enum { IN_FLIGHT = KA_POOL_KEPT + 6 };
+
+static void hold_all_but_childs(struct fake_agent *fake, const struct fake_request *request) {
+    if (!span_is(request->payload, "held")) note_and_answer(fake, request);
+}
+
+static bool sign_and_close_all_inherited(void) {
+    int before = count_descriptors();
+    return signs("child") && count_descriptors() == before - IN_FLIGHT + 1;
+}
+
+static void a_child_closes_every_connection_of_its_parent(void **state) {
+    ka_request *requests[IN_FLIGHT];
+    pid_t child;
+    (void)state;
+    agent.handler = hold_all_but_childs;
+    for (size_t i = 0; i < IN_FLIGHT; i++) {
+        requests[i] = start_sign("held");
+        assert_int_equal(ka_request_continue(requests[i], NULL), KA_PENDING);
+    }
+    assert_true(in_child(sign_and_close_all_inherited, &child));
+    for (size_t i = 0; i < IN_FLIGHT; i++)
+        ka_request_free(requests[i]);
+}
+
 /* Threads sign all the while, so the forks come at every point of taking and giving back a connection. */
 static _Atomic bool enough;
 
@@ -244,11 +328,49 @@ static void a_process_that_changes_its_uid_or_gid_connects_anew_each_time(void *
     assert_int_equal(agent.accepted, 4);
 }
 
+static void a_process_that_changes_its_groups_connects_anew_each_time(void **state) {
+    static const gid_t two[] = {1001, 1002}, other[] = {1001, 1003};
+    gid_t before[64];
+    (void)state;
+    if (geteuid() != 0) skip();
+    int count = getgroups(COUNT(before), before);
+    assert_true(count >= 0);
+    bool as_two = setgroups(2, two) == 0 && signs("two");
+    unsigned two_connection = last_connection;
+    bool again = signs("two") && last_connection == two_connection;
+    bool as_other = setgroups(2, other) == 0 && signs("other");
+    unsigned other_connection = last_connection;
+    bool as_none = setgroups(0, NULL) == 0 && signs("none");
+    unsigned none_connection = last_connection;
+    assert_int_equal(setgroups((size_t)count, before), 0);
+    assert_true(as_two && again && as_other && as_none);
+    assert_int_equal(other_connection, two_connection + 1);
+    assert_int_equal(none_connection, other_connection + 1);
+}
+
+/* More than are compared: then no connection is used twice. */
+static void one_in_very_many_groups_connects_for_each_call(void **state) {
+    static gid_t many[1025];
+    gid_t before[64];
+    (void)state;
+    if (geteuid() != 0) skip();
+    int count = getgroups(COUNT(before), before);
+    for (size_t i = 0; i < COUNT(many); i++)
+        many[i] = (gid_t)(2000 + i);
+    bool set = setgroups(COUNT(many), many) == 0;
+    bool good = signs("one");
+    unsigned first = last_connection;
+    good = good && signs("two");
+    assert_int_equal(setgroups((size_t)count, before), 0);
+    assert_true(set && good);
+    assert_int_equal(last_connection, first + 1);
+}
+
 static void a_number_that_is_another_file_by_now_is_left_alone(void **state) {
     struct stat before, after;
     (void)state;
     assert_true(signs("one"));
-    int fd = client->pool.slots[0].connection.fd;
+    int fd = client->pool.first->connection.fd;
     int null = open("/dev/null", O_RDWR);
     assert_int_equal(dup2(null, fd), fd);
     assert_int_equal(fstat(fd, &before), 0);
@@ -263,7 +385,7 @@ static void a_number_that_is_another_file_by_now_is_left_alone(void **state) {
 static void a_number_that_was_closed_costs_a_new_connection(void **state) {
     (void)state;
     assert_true(signs("one"));
-    close(client->pool.slots[0].connection.fd);
+    close(client->pool.first->connection.fd);
     assert_true(signs("two"));
     assert_int_equal(last_connection, 2);
 }
@@ -272,7 +394,7 @@ static bool sign_without_standard_streams(void) {
     close(0);
     close(1);
     close(2);
-    return signs("one") && client->pool.slots[0].connection.fd > 2;
+    return signs("one") && client->pool.first->connection.fd > 2;
 }
 
 static void a_connection_never_becomes_a_standard_stream(void **state) {
@@ -288,9 +410,13 @@ int main(void) {
         WITH_AGENT(a_grandchild_too),
         WITH_AGENT(a_child_that_only_cleans_up_does_not_end_its_parents_connection),
         WITH_AGENT(a_fork_while_a_request_is_in_flight_mixes_no_replies),
+        WITH_AGENT(a_request_that_was_begun_before_a_fork_stays_the_parents),
+        WITH_AGENT(a_child_closes_every_connection_of_its_parent),
         WITH_AGENT(forks_at_any_moment_leave_both_sides_working),
         WITH_AGENT(a_child_that_dropped_root_is_seen_as_what_it_is),
         WITH_AGENT(a_process_that_changes_its_uid_or_gid_connects_anew_each_time),
+        WITH_AGENT(a_process_that_changes_its_groups_connects_anew_each_time),
+        WITH_AGENT(one_in_very_many_groups_connects_for_each_call),
         WITH_AGENT(a_number_that_is_another_file_by_now_is_left_alone),
         WITH_AGENT(a_number_that_was_closed_costs_a_new_connection),
         WITH_AGENT(a_connection_never_becomes_a_standard_stream),

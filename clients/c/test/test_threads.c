@@ -1,8 +1,11 @@
 /* Threads and signals: many calls at once, interrupted or not, each with its own answer. */
 #include <dirent.h>
+#include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "fake_agent.h"
@@ -85,7 +88,7 @@ static void sixteen_threads_get_their_own_answers_over_as_many_connections(void 
 }
 
 /* Nothing is answered until every thread has its request in flight. */
-enum { CROWD = KA_POOL_SLOTS + 8 };
+enum { CROWD = KA_POOL_KEPT + 8 };
 
 struct crowd {
     unsigned waiting;
@@ -121,7 +124,7 @@ static void more_threads_than_slots_are_served_and_the_rest_is_closed(void **sta
     assert_int_equal(agent.accepted, CROWD); /* the one that opened the key was used again */
     /* Every connection that is kept has two ends in this process; how many the agent has closed already is
      * its affair. */
-    assert_in_range(count_descriptors() - before, 2 * (KA_POOL_SLOTS - 1), 2 * (CROWD - 1));
+    assert_in_range(count_descriptors() - before, 2 * (KA_POOL_KEPT - 1), 2 * (CROWD - 1));
 }
 
 static _Atomic unsigned interruptions; /* lock-free, so a handler may touch it */
@@ -171,6 +174,102 @@ static void an_agent_that_hangs_up_raises_no_signal_and_leaks_no_descriptor(void
     assert_true(agent.accepted >= ROUNDS);
 }
 
+/* Everything at once: 64 threads, signals that interrupt each system call, and an agent that hangs up after
+ * some answers and before others, so that connections end idle, in flight, and while they are written to. */
+enum { STORM_THREADS = 64, STORM_ROUNDS = 20 };
+
+static void answer_or_hang_up(struct fake_agent *fake, const struct fake_request *request) {
+    unsigned number = *(unsigned *)fake->context += 1;
+    if (number % 7 == 0 && !request->repeat) {
+        fake_close(request->from);
+        return;
+    }
+    fake_answer(fake, request);
+    if (number % 5 == 0) fake_close(request->from);
+}
+
+static void a_storm_loses_nothing_and_leaks_nothing(void **state) {
+    struct sigaction action = {.sa_handler = interrupt}; /* no SA_RESTART */
+    struct worker workers[STORM_THREADS];
+    unsigned number = 0;
+    (void)state;
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    assert_true(signal(SIGPIPE, count_pipe) != SIG_ERR);
+    agent.context = &number;
+    agent.handler = answer_or_hang_up;
+    int before = count_descriptors();
+    run(workers, STORM_THREADS, STORM_ROUNDS);
+    for (unsigned wave = 0; wave < 100; wave++) {
+        for (unsigned i = 0; i < STORM_THREADS; i++)
+            assert_int_equal(pthread_kill(workers[i].thread, SIGUSR1), 0);
+    }
+    join(workers, STORM_THREADS);
+    assert_int_equal(pipes, 0);
+    assert_true(agent.accepted > STORM_THREADS);
+    ka_key_free(key);
+    ka_client_free(client);
+    key = NULL;
+    client = NULL;
+    fake_agent_stop(&agent); /* closes its ends; the pair and the listener were there before */
+    assert_true(count_descriptors() < before);
+    fake_agent_resume(&agent);
+}
+
+/* A thread is cancelled while its request is in flight. */
+static sem_t in_flight;
+static void announce_and_hold(struct fake_agent *fake, const struct fake_request *request) {
+    *(struct fake_request *)fake->context = *request;
+    sem_post(&in_flight);
+}
+
+static void *sign_and_be_cancelled(void *argument) {
+    sign_many(argument);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void cancelling_a_thread_waits_for_its_call(void **state) {
+    struct fake_request held;
+    struct worker worker, cancelled = {.rounds = 1};
+    void *result;
+    (void)state;
+    assert_int_equal(sem_init(&in_flight, 0, 0), 0);
+    agent.context = &held;
+    agent.handler = announce_and_hold;
+    assert_int_equal(pthread_create(&cancelled.thread, NULL, sign_and_be_cancelled, &cancelled), 0);
+    assert_int_equal(sem_wait(&in_flight), 0);
+    assert_int_equal(pthread_cancel(cancelled.thread), 0);
+    uint8_t signature[256] = "thread 0 round 0";
+    agent.handler = fake_answer;
+    fake_answer_bytes(&held, "signature", signature, sizeof signature);
+    assert_int_equal(pthread_join(cancelled.thread, &result), 0);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_int_equal(cancelled.good, 1);
+    run(&worker, 1, 1);
+    join(&worker, 1);
+    assert_int_equal(agent.accepted, 1); /* its connection was given back */
+    sem_destroy(&in_flight);
+}
+
+static void freeing_leaves_errno_alone(void **state) {
+    const ka_sign_params params = {.scheme = KA_RSA_PSS, .hash = KA_HASH_SHA256};
+    ka_client *other;
+    ka_request *request;
+    ka_key *opened;
+    (void)state;
+    assert_int_equal(ka_client_new(agent.path, &other, NULL), KA_OK);
+    assert_int_equal(ka_key_open(other, "keyagent:rsa", &opened, NULL), KA_OK);
+    assert_int_equal(ka_key_sign_start(opened, &params, (const uint8_t *)"m", 1, &request, NULL), KA_OK);
+    (void)!ka_request_continue(request, NULL);
+    /* Numbers that are closed already make the library's own calls fail. */
+    close(ka_request_fd(request));
+    errno = 4321;
+    ka_request_free(request);
+    ka_key_free(opened);
+    ka_client_free(other);
+    assert_int_equal(errno, 4321);
+}
+
 int main(void) {
 #define WITH_AGENT(test) cmocka_unit_test_setup_teardown(test, start, end)
     const struct CMUnitTest tests[] = {
@@ -178,6 +277,9 @@ int main(void) {
         WITH_AGENT(more_threads_than_slots_are_served_and_the_rest_is_closed),
         WITH_AGENT(signals_interrupt_nothing),
         WITH_AGENT(an_agent_that_hangs_up_raises_no_signal_and_leaks_no_descriptor),
+        WITH_AGENT(a_storm_loses_nothing_and_leaks_nothing),
+        WITH_AGENT(cancelling_a_thread_waits_for_its_call),
+        WITH_AGENT(freeing_leaves_errno_alone),
     };
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 }
