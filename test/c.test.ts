@@ -1,4 +1,4 @@
-/** The C parts' own tests (cmocka, through meson): as built, under ASan and UBSan, under valgrind; and what the libraries need. */
+/** The C parts' own tests (cmocka, through meson): as built, under sanitizers, under valgrind; and what the libraries need. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -22,14 +22,16 @@ test('the C library and the provider pass their tests', async () => {
   await mesonTest(path.join(builds, 'meson/c'));
 });
 
-test('the C library and the provider pass their tests under ASan and UBSan', async () => {
-  const directory = path.join(builds, 'meson-sanitized/c');
-  if (!existsSync(path.join(directory, 'build.ninja'))) {
-    const sanitize = ['-Db_sanitize=address,undefined', '-Db_lundef=false', '-Doptimization=1'];
-    await mustRun('meson', ['setup', directory, 'clients/c', ...sanitize], options);
-  }
-  await mesonTest(directory);
-});
+for (const sanitizer of ['address,undefined', 'thread']) {
+  test(`the C library and the provider pass their tests under -fsanitize=${sanitizer}`, async () => {
+    const directory = path.join(builds, `meson-${sanitizer.replace(',', '-')}/c`);
+    if (!existsSync(path.join(directory, 'build.ninja'))) {
+      const sanitize = [`-Db_sanitize=${sanitizer}`, '-Db_lundef=false', '-Doptimization=1'];
+      await mustRun('meson', ['setup', directory, 'clients/c', ...sanitize], options);
+    }
+    await mesonTest(directory);
+  });
+}
 
 test('valgrind finds nothing wrong and nothing lost in the C library and the provider', async () => {
   const directory = path.join(builds, 'meson/c');
