@@ -10,7 +10,7 @@ packages=(
   libmd-dev libssl-dev libsecret-1-dev libcmocka-dev               # libraries built against
   softhsm2 opensc openssl apache2-bin apache2-utils p11-kit gnome-keyring dbus-daemon systemd   # real parts that the tests drive
   clevis jose tang-common                                          # tang itself would open port 80 for its server
-  valgrind clang-format                                            # checks
+  valgrind clang-format mandoc                                     # checks
 )
 
 fail() {
