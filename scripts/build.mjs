@@ -4,7 +4,16 @@
  *   node scripts/build.mjs --test   that, and every test
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -78,6 +87,15 @@ function writeShim(name, script) {
   chmodSync(path, 0o755);
 }
 
+/** The agent's pages; those of the C library are meson's. */
+function installManual() {
+  for (const page of readdirSync(join(root, 'docs/man'))) {
+    const section = join(root, 'build/share/man', `man${page.split('.').at(-1)}`);
+    mkdirSync(section, { recursive: true });
+    copyFileSync(join(root, 'docs/man', page), join(section, page));
+  }
+}
+
 function main() {
   const withTests = process.argv.includes('--test');
   buildTypeScript(withTests ? [...products, ...tests] : products);
@@ -85,6 +103,7 @@ function main() {
   writeShim('keyagentd', 'agent/dist/main.js');
   writeShim('keyagent', 'agent/dist/cli/main.js');
   for (const [name, source] of Object.entries(mesonProjects)) buildMeson(name, source);
+  installManual();
   console.log(`build: ${relative(process.cwd(), join(root, 'build')) || '.'} is up to date`);
 }
 

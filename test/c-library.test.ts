@@ -72,6 +72,13 @@ test('the header is C++ too', async () => {
   await mustRun('c++', [...warnings, '-fsyntax-only', '-x', 'c++', header]);
 });
 
+test("the README's C compiles", async () => {
+  const [, code = ''] = /```c\n([^]*?)```/.exec(readFileSync(path.join(root, 'README.md'), 'utf8')) ?? [];
+  assert.match(code, /ka_key_sign/);
+  const flags = await pkgConfig('--cflags');
+  await mustRun('cc', [...warnings, '-fsyntax-only', '-x', 'c', ...flags, '-'], { input: code });
+});
+
 test('the examples are those that are tested here', () => {
   assert.deepEqual(readdirSync(examples).sort(), [
     'poll-loop.c',

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { knownKeys } from '@keyagent/agent/config/file-schema.js';
 import { errorTable } from '@keyagent/protocol';
 import { mustRun } from './support/command.js';
-import { root } from './support/paths.js';
+import { keyagentCommand, keyagentd, root } from './support/paths.js';
 
 const installed = path.join(root, 'build/share/man');
 const header = readFileSync(path.join(root, 'build/include/keyagent.h'), 'utf8');
@@ -18,6 +19,38 @@ function pages(section: number): Map<string, string> {
 }
 
 const library = pages(3);
+
+/** Options as `--help` lists them, but help and version, which every command has. */
+function optionsOf(help: string): string[] {
+  const own = help.split('Global Options:', 1)[0] ?? '';
+  return [...own.matchAll(/^ {2}(?:-\w, )?--([a-z0-9-]+)/gm)]
+    .map(([, name = '']) => name)
+    .filter((name) => name !== 'help' && name !== 'version');
+}
+
+/** Options that a piece of a page describes, but help and version. */
+function flagsOf(page: string): string[] {
+  return [...page.matchAll(/^\.It Fl \\-([a-z0-9-]+)/gm)].map(([, name = '']) => name);
+}
+
+function page(section: number, file: string): string {
+  return readFileSync(path.join(installed, `man${section}`, file), 'utf8');
+}
+
+/** What `keyagent --help` and those of its commands say, by command; "" for keyagent itself. */
+async function helpOfCommands(): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  const visit = async (command: string[]): Promise<void> => {
+    const { stdout } = await mustRun(keyagentCommand, [...command, '--help']);
+    const [, list = ''] = stdout.split('\nCommands:\n');
+    const names = [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name = '']) => name);
+    // A command that only groups others is described by them.
+    if (names.length === 0 || command.length === 0) found.set(command.join(' '), stdout);
+    for (const name of names) if (name !== 'help') await visit([...command, name]);
+  };
+  await visit([]);
+  return found;
+}
 
 /** "type name(type argument, ...)" by function. */
 type Prototypes = Map<string, string>;
@@ -45,7 +78,7 @@ function documented(page: string): [string, string][] {
 }
 
 test('mandoc has nothing to say about any page', async () => {
-  for (const section of [3]) {
+  for (const section of [1, 3, 5, 8]) {
     const folder = path.join(installed, `man${section}`);
     const files = [...pages(section).keys()].map((name) => path.join(folder, name));
     assert.ok(files.length > 0);
@@ -84,4 +117,40 @@ test('every constant that a page names is one of keyagent.h', () => {
     named.filter((name) => name !== null && !constants.has(name)),
     [],
   );
+});
+
+test('keyagentd(8) describes every option, and no other', async () => {
+  const { stdout } = await mustRun(keyagentd, ['--help']);
+  const options = optionsOf(stdout);
+  assert.ok(options.length >= 3);
+  assert.deepEqual(flagsOf(page(8, 'keyagentd.8')), options);
+});
+
+test('keyagent(1) describes every command with its options, and no other', async () => {
+  const text = page(1, 'keyagent.1').split(/^\.Sh ENVIRONMENT$/m, 1)[0] ?? '';
+  const [preface = '', ...entries] = text.split(/^\.It Cm /m);
+  const described = new Map([['', flagsOf(preface)]]);
+  for (const entry of entries) {
+    const [, command = ''] = /^([a-z-]+(?: [a-z-]+)?)(?: Op| Ar|$)/m.exec(entry) ?? [];
+    described.set(command, flagsOf(entry));
+  }
+  const help = await helpOfCommands();
+  assert.ok(help.size > 12);
+  const expected = new Map([...help].map(([command, said]) => [command, optionsOf(said)]));
+  assert.deepEqual(Object.fromEntries(described), Object.fromEntries(expected));
+});
+
+test('keyagent.toml(5) describes every key of every table, and no other', () => {
+  const sections = page(5, 'keyagent.toml.5')
+    .split(/^\.Ss /m)
+    .slice(1);
+  const described = sections.map((section) => {
+    const [, table = ''] = /^\[*(\w+)/.exec(section) ?? [];
+    const keys = [...section.matchAll(/^\.It Va (\w+)$/gm)].map(([, key = '']) => key);
+    return [table, keys.sort()] as const;
+  });
+  const { '': tables = [], ...known } = knownKeys;
+  for (const table of tables) assert.ok(table in known, table);
+  const expected = Object.entries(known).map(([table, keys]) => [table, [...keys].sort()]);
+  assert.deepEqual(Object.fromEntries(described), Object.fromEntries(expected));
 });
