@@ -38,7 +38,10 @@ static ka_status advance(struct ka_call *call, ka_error *err) {
     struct ka_exchange *exchange = &call->exchange;
     uint32_t left_ms = ka_deadline_left_ms(&call->deadline);
     ka_status status = KA_OK;
-    if (call->connection == NULL) status = take_connection(call, err);
+    if (call->connection == NULL)
+        status = take_connection(call, err);
+    else if (call->connection->connected && !ka_connection_intact(call->connection))
+        status = KA_LOST; /* closed while the program waited */
     if (status != KA_OK) return status;
     if (exchange->len == 0 && left_ms == 0) return KA_PENDING; /* too late to begin */
     struct ka_connection *connection = call->connection;

@@ -62,7 +62,7 @@ ka_status ka_connection_open(struct ka_connection *connection, const char *path,
 }
 
 /* A daemon that closes every descriptor leaves us with a number that may by now be anybody's. */
-static bool is_ours(const struct ka_connection *connection) {
+bool ka_connection_intact(const struct ka_connection *connection) {
     struct stat at;
     return fstat(connection->fd, &at) == 0 && at.st_dev == connection->device &&
            at.st_ino == connection->inode;
@@ -70,12 +70,13 @@ static bool is_ours(const struct ka_connection *connection) {
 
 bool ka_connection_usable(const struct ka_connection *connection) {
     struct ka_identity now = ka_identity_now();
-    return now.group_count >= 0 && ka_identity_equal(&connection->opener, &now) && is_ours(connection);
+    return now.group_count >= 0 && ka_identity_equal(&connection->opener, &now) &&
+           ka_connection_intact(connection);
 }
 
 void ka_connection_close(struct ka_connection *connection) {
     if (connection->fd < 0) return;
-    int fd = is_ours(connection) ? connection->fd : -1;
+    int fd = ka_connection_intact(connection) ? connection->fd : -1;
     /* The number goes first: a fork in between must not leave the child one that is closed already. */
     connection->fd = -1;
     connection->connected = false;

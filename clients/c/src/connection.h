@@ -35,7 +35,9 @@ struct ka_exchange {
 /* Connects; says nothing yet. KA_PENDING: the agent's queue is full, which nothing announces: try again in a
  * moment. On error nothing is open. */
 KA_MUSTUSE ka_status ka_connection_open(struct ka_connection *connection, const char *path, ka_error *err);
-/* Whether it is still the socket that was opened, and opened by whom this process is now. */
+/* Whether it is still the socket that was opened. */
+bool ka_connection_intact(const struct ka_connection *connection);
+/* Whether it is intact and was opened by whom this process is now. */
 bool ka_connection_usable(const struct ka_connection *connection);
 /* Says no goodbye: a forked child holds copies of its parent's connections. May be closed already. */
 void ka_connection_close(struct ka_connection *connection);

@@ -382,6 +382,31 @@ static void a_number_that_is_another_file_by_now_is_left_alone(void **state) {
     close(fd);
 }
 
+/* The same while a request waits: nothing of it may be written to, or read from, what has the number now. */
+static void a_request_leaves_alone_what_has_its_number_by_now(void **state) {
+    int pipe_ends[2];
+    char first;
+    (void)state;
+    agent.handler = hold_first;
+    assert_int_equal(sem_init(&held, 0, 0), 0);
+    assert_int_equal(pipe(pipe_ends), 0);
+    assert_int_equal(write(pipe_ends[1], "!", 1), 1);
+    ka_request *request = start_sign("held");
+    assert_int_equal(ka_request_continue(request, NULL), KA_PENDING);
+    assert_int_equal(sem_wait(&held), 0);
+    int fd = ka_request_fd(request);
+    assert_int_equal(dup2(pipe_ends[0], fd), fd);
+    assert_int_equal(ka_request_continue(request, NULL), KA_PENDING); /* on a new connection */
+    assert_int_equal(sem_wait(&held), 0);
+    assert_int_not_equal(ka_request_fd(request), fd);
+    assert_int_equal(read(fd, &first, 1), 1);
+    ka_request_free(request);
+    close(fd);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+    sem_destroy(&held);
+}
+
 static void a_number_that_was_closed_costs_a_new_connection(void **state) {
     (void)state;
     assert_true(signs("one"));
@@ -418,6 +443,7 @@ int main(void) {
         WITH_AGENT(a_process_that_changes_its_groups_connects_anew_each_time),
         WITH_AGENT(one_in_very_many_groups_connects_for_each_call),
         WITH_AGENT(a_number_that_is_another_file_by_now_is_left_alone),
+        WITH_AGENT(a_request_leaves_alone_what_has_its_number_by_now),
         WITH_AGENT(a_number_that_was_closed_costs_a_new_connection),
         WITH_AGENT(a_connection_never_becomes_a_standard_stream),
     };
