@@ -22,9 +22,9 @@
  * receives the code and one line that says what to do. Outputs are untouched on error unless said otherwise.
  * Wire errors and their meaning: PROTOCOL.md.
  *
- * Ownership. What ka_*_new and ka_key_open store in *out is the caller's; free it with the function of the
- * same noun. Pointers that getters return live as long as their object. A ka_client may be freed before its
- * keys, a ka_key before its signers: each holds what it needs.
+ * Ownership. What ka_*_new, ka_key_open and *_start store in *out is the caller's; free it with the function
+ * of the same noun. Pointers that getters return live as long as their object. A ka_client may be freed
+ * before its keys, a ka_key before its signers and requests: each holds what it needs.
  */
 #ifndef KEYAGENT_H
 #define KEYAGENT_H

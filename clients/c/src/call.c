@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include "error.h"
 #include "guard.h"
@@ -19,7 +18,7 @@ void ka_call_begin(struct ka_call *call, struct ka_client *client, const struct 
     call->key = key;
     call->params = *params;
     call->deadline = ka_deadline_in(atomic_load(&client->timeout_ms));
-    call->pid = getpid();
+    call->generation = ka_generation_now(&client->pool.generation);
     call->connection = NULL;
     call->repeat = false;
 }
@@ -114,7 +113,7 @@ static ka_status proceed(struct ka_call *call, ka_error *err) {
 
 /* In a child that was forked meanwhile the connection is the parent's, and so is the answer. */
 static bool is_of_this_process(const struct ka_call *call) {
-    return getpid() == call->pid;
+    return ka_generation_now(&call->client->pool.generation) == call->generation;
 }
 
 ka_status ka_call_continue(struct ka_call *call, ka_error *err) {

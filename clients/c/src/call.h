@@ -16,7 +16,7 @@ struct ka_call {
     const struct ka_key *key; /* NULL: asks for one */
     struct ka_params params;
     struct ka_deadline deadline;
-    pid_t pid;                        /* who began it */
+    uint32_t generation;              /* the process that began it */
     struct ka_connection *connection; /* of the pool; NULL: between two attempts */
     bool was_open;                    /* this attempt began on an idle connection */
     bool repeat;                      /* an attempt was lost that the agent may have seen */

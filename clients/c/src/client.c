@@ -38,13 +38,14 @@ ka_status ka_client_new(const char *socket_path, ka_client **out, ka_error *err)
     struct ka_client *client = calloc(1, sizeof *client);
     if (client == NULL) return ka_error_set(err, KA_ERR_NO_MEMORY, "no memory for a client");
     ka_status status = find_paths(client, socket_path, err);
+    if (status == KA_OK && ka_pool_init(&client->pool) != KA_OK)
+        status = ka_error_set(err, KA_ERR_NO_MEMORY, "no memory for a client");
     if (status != KA_OK) {
         free(client);
         return status;
     }
     atomic_init(&client->owners, 1);
     atomic_init(&client->timeout_ms, default_timeout_ms);
-    ka_pool_init(&client->pool);
     *out = client;
     return KA_OK;
 }

@@ -2,14 +2,14 @@
 #include "pool.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-/* The low bits of a slot's owner; the pid is above them. A free slot is 0, whatever process sees it. */
+/* The low bits of a slot's owner; the generation is above them. A free slot is 0, whatever process sees it.
+ */
 enum slot_state { SLOT_FREE, SLOT_IDLE, SLOT_BUSY };
 enum { STATE_BITS = 2 };
 
-static uint64_t owner_of(pid_t pid, enum slot_state state) {
-    return (uint64_t)pid << STATE_BITS | state;
+static uint64_t owner_of(uint32_t generation, enum slot_state state) {
+    return (uint64_t)generation << STATE_BITS | state;
 }
 
 /* Looks before it swaps: a failed swap would take the cache line from the thread that uses the slot. */
@@ -17,9 +17,12 @@ static bool change(struct ka_pool_slot *slot, uint64_t from, uint64_t to) {
     return atomic_load(&slot->owner) == from && atomic_compare_exchange_strong(&slot->owner, &from, to);
 }
 
-void ka_pool_init(struct ka_pool *pool) {
-    atomic_init(&pool->pid, getpid());
+ka_status ka_pool_init(struct ka_pool *pool) {
+    ka_status status = ka_generation_init(&pool->generation);
+    if (status != KA_OK) return status;
+    atomic_init(&pool->owner, ka_generation_now(&pool->generation));
     atomic_init(&pool->first, NULL);
+    return KA_OK;
 }
 
 void ka_pool_clear(struct ka_pool *pool) {
@@ -29,23 +32,24 @@ void ka_pool_clear(struct ka_pool *pool) {
         ka_connection_close(&slot->connection);
         free(slot);
     }
+    ka_generation_end(&pool->generation);
 }
 
 /* After a fork: closes the copies of the parent's connections, busy ones too. Several threads may come here
  * at once and may meet slots that another one has taken into use again already. */
-static void disown_parent(struct ka_pool *pool, pid_t self) {
+static void disown_parent(struct ka_pool *pool, uint32_t self) {
     for (struct ka_pool_slot *slot = atomic_load(&pool->first); slot != NULL;
          slot = atomic_load(&slot->next)) {
         uint64_t owner = atomic_load(&slot->owner);
-        if (owner == SLOT_FREE || owner >> STATE_BITS == (uint64_t)self) continue;
+        if (owner == SLOT_FREE || owner >> STATE_BITS == self) continue;
         if (!change(slot, owner, owner_of(self, SLOT_BUSY))) continue;
         ka_connection_close(&slot->connection);
         atomic_store(&slot->owner, SLOT_FREE);
     }
-    atomic_store(&pool->pid, self);
+    atomic_store(&pool->owner, self);
 }
 
-static struct ka_pool_slot *take_idle(struct ka_pool *pool, pid_t self) {
+static struct ka_pool_slot *take_idle(struct ka_pool *pool, uint32_t self) {
     for (struct ka_pool_slot *slot = atomic_load(&pool->first); slot != NULL;
          slot = atomic_load(&slot->next)) {
         if (!change(slot, owner_of(self, SLOT_IDLE), owner_of(self, SLOT_BUSY))) continue;
@@ -56,7 +60,7 @@ static struct ka_pool_slot *take_idle(struct ka_pool *pool, pid_t self) {
     return NULL;
 }
 
-static struct ka_pool_slot *take_free(struct ka_pool *pool, pid_t self) {
+static struct ka_pool_slot *take_free(struct ka_pool *pool, uint32_t self) {
     struct ka_pool_slot *slot = atomic_load(&pool->first);
     while (slot != NULL && !change(slot, SLOT_FREE, owner_of(self, SLOT_BUSY)))
         slot = atomic_load(&slot->next);
@@ -64,7 +68,7 @@ static struct ka_pool_slot *take_free(struct ka_pool *pool, pid_t self) {
 }
 
 /* At the end, so that those come first that are kept. */
-static struct ka_pool_slot *add_slot(struct ka_pool *pool, pid_t self) {
+static struct ka_pool_slot *add_slot(struct ka_pool *pool, uint32_t self) {
     struct ka_pool_slot *slot = malloc(sizeof *slot), *last = NULL;
     if (slot == NULL) return NULL;
     slot->connection = (struct ka_connection){.fd = -1};
@@ -81,8 +85,8 @@ static struct ka_pool_slot *add_slot(struct ka_pool *pool, pid_t self) {
 }
 
 struct ka_connection *ka_pool_take(struct ka_pool *pool, bool anew) {
-    pid_t self = getpid();
-    if (atomic_load(&pool->pid) != self) disown_parent(pool, self);
+    uint32_t self = ka_generation_now(&pool->generation);
+    if (atomic_load(&pool->owner) != self) disown_parent(pool, self);
     struct ka_pool_slot *slot = anew ? NULL : take_idle(pool, self);
     if (slot == NULL) slot = take_free(pool, self);
     if (slot == NULL) slot = add_slot(pool, self);
@@ -92,6 +96,6 @@ struct ka_connection *ka_pool_take(struct ka_pool *pool, bool anew) {
 void ka_pool_return(struct ka_connection *connection) {
     struct ka_pool_slot *slot = (struct ka_pool_slot *)connection; /* its first member */
     if (slot->number >= KA_POOL_KEPT) ka_connection_close(connection);
-    pid_t self = (pid_t)(atomic_load(&slot->owner) >> STATE_BITS);
+    uint32_t self = (uint32_t)(atomic_load(&slot->owner) >> STATE_BITS);
     atomic_store(&slot->owner, connection->fd >= 0 ? owner_of(self, SLOT_IDLE) : (uint64_t)SLOT_FREE);
 }

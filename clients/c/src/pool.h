@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "connection.h"
+#include "generation.h"
 
 /* As many connections stay open between requests; where more are in flight at once, theirs are opened anew.
  */
@@ -17,17 +18,18 @@
 
 struct ka_pool_slot {
     struct ka_connection connection;
-    _Atomic uint64_t owner; /* pid and state, see pool.c */
+    _Atomic uint64_t owner; /* generation and state, see pool.c */
     unsigned number;        /* from 0, in the order in which they were added */
     struct ka_pool_slot *_Atomic next;
 };
 
 struct ka_pool {
-    _Atomic pid_t pid; /* whose connections these are */
+    struct ka_generation generation;
+    _Atomic uint32_t owner; /* the generation whose connections these are */
     struct ka_pool_slot *_Atomic first;
 };
 
-void ka_pool_init(struct ka_pool *pool);
+KA_MUSTUSE ka_status ka_pool_init(struct ka_pool *pool);
 /* Closes what is open. Nobody may be using the pool. */
 void ka_pool_clear(struct ka_pool *pool);
 

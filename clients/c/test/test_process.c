@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,40 @@ static void a_grandchild_too(void **state) {
     assert_int_equal(last_connection, 2);
     assert_true(signs("parent"));
     assert_int_equal(last_connection, 1);
+}
+
+/* Both are process 1, each of a PID namespace of its own. */
+static bool in_namespace(bool (*body)(void)) {
+    int status;
+    if (unshare(CLONE_NEWPID) != 0) return false;
+    pid_t pid = fork();
+    if (pid == 0) _exit(getpid() == 1 && body() ? 0 : 1);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static bool may_make_namespaces(void) {
+    return unshare(CLONE_NEWPID) == 0;
+}
+
+static bool sign_as_inner_one(void) {
+    return signs("inner");
+}
+
+static bool sign_as_outer_and_inner_one(void) {
+    return signs("outer") && in_namespace(sign_as_inner_one) && signs("outer");
+}
+
+static bool enter_namespaces(void) {
+    return in_namespace(sign_as_outer_and_inner_one);
+}
+
+static void a_child_with_its_parents_pid_is_still_another_process(void **state) {
+    pid_t child;
+    (void)state;
+    if (!in_child(may_make_namespaces, &child)) skip();
+    assert_true(in_child(enter_namespaces, &child));
+    assert_int_equal(agent.accepted, 3); /* this process's, outer, inner */
+    assert_int_equal(last_connection, 2);
 }
 
 static bool free_everything(void) {
@@ -433,6 +468,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_AGENT(a_child_uses_a_connection_of_its_own),
         WITH_AGENT(a_grandchild_too),
+        WITH_AGENT(a_child_with_its_parents_pid_is_still_another_process),
         WITH_AGENT(a_child_that_only_cleans_up_does_not_end_its_parents_connection),
         WITH_AGENT(a_fork_while_a_request_is_in_flight_mixes_no_replies),
         WITH_AGENT(a_request_that_was_begun_before_a_fork_stays_the_parents),
