@@ -71,6 +71,8 @@ export interface HostOperations {
   /** Loads the module, initialises it, finds the token (CONFIGURATION, TOKEN_ERROR, TOKEN_ABSENT, AMBIGUOUS). Once per
    *  host; after a failure it may be asked again, but some modules see a token that came later only in a new host. */
   open: { params: { module: string; uri: string; sessions: number }; result: { token: TokenInfo } };
+  /** Every token of the module that the URI matches, none of them opened (CONFIGURATION, TOKEN_ERROR). */
+  tokens: { params: { module: string; uri: string }; result: { tokens: TokenInfo[] } };
   /** Asks the token again: flags change with failed logins. TOKEN_ABSENT when it left. */
   token: { params: Record<string, never>; result: { token: TokenInfo } };
   /** `pin`: bytes wait on descriptor 4; otherwise a NULL PIN (protected authentication path). Opens the session pool.

@@ -7,6 +7,7 @@ import { AgentError } from '@keyagent/protocol';
 import { native } from '../native/index.js';
 import { Channel, type Operations } from './channel.js';
 import { hostExit } from './host-protocol.js';
+import { TokenModule } from './module.js';
 import { TokenHost } from './token-host.js';
 
 const channelFd = 3;
@@ -31,6 +32,7 @@ const operations: Operations = {
     host = new TokenHost(params, { presence: (present) => channel.emit('presence', { present }), end });
     return host.opened;
   },
+  tokens: ({ module, uri }) => ({ tokens: new TokenModule(module).list(uri) }),
   token: () => opened().token(),
   login: (params) => opened().login(params),
   logout: () => opened().logout(),

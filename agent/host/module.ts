@@ -48,11 +48,18 @@ export class TokenModule {
     }
   }
 
+  /** Those that the URI matches. @throws AgentError only if there is none and a slot failed */
+  list(uri: string): TokenInfo[] {
+    const { tokens, failure } = this.#tokens();
+    const matching = matchingTokens(uri, tokens).map(({ info }) => info);
+    if (matching.length === 0 && failure !== undefined) throw failure;
+    return matching;
+  }
+
   /** @throws AgentError TOKEN_ABSENT, AMBIGUOUS */
   locate(uriText: string): LocatedToken {
-    const uri = parsePkcs11Uri(uriText);
     const { tokens, failure } = this.#tokens();
-    const matching = tokens.filter(({ info }) => matchesPkcs11Uri(uri, { ...info, token: info.label }));
+    const matching = matchingTokens(uriText, tokens);
     const [first, second] = matching;
     if (second !== undefined) {
       throw new AgentError('AMBIGUOUS', `${matching.length} tokens match ${uriText}; add serial=`, {
@@ -116,6 +123,11 @@ export class TokenModule {
       flags: flagNames.filter(([bit]) => (token.flags & bit) !== 0).map(([, name]) => name),
     };
   }
+}
+
+function matchingTokens(uriText: string, tokens: readonly LocatedToken[]): LocatedToken[] {
+  const uri = parsePkcs11Uri(uriText);
+  return tokens.filter(({ info }) => matchesPkcs11Uri(uri, { ...info, token: info.label }));
 }
 
 /** Blank-padded by the standard; NUL-terminated by some modules. */
