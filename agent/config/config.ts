@@ -29,6 +29,15 @@ export interface TokenConfig {
   clevisFile: string;
 }
 
+/** A PKCS#11 module that shows operators' cards. */
+export interface CardReaderConfig {
+  name: string;
+  module: string;
+  /** Which tokens of the module count as cards. */
+  uri: string;
+  env: Readonly<Record<string, string>>;
+}
+
 export interface Config {
   /** The file it came from. */
   file: string;
@@ -39,6 +48,7 @@ export interface Config {
   holdMs: number;
   requestTimeoutMs: number;
   tokens: readonly TokenConfig[];
+  cardReaders: readonly CardReaderConfig[];
   rules: readonly Rule[];
   auditFile: string;
   auditOnError: 'deny' | 'count';

@@ -66,24 +66,27 @@ const credentialForm = 'must be the name of a credential: a file name, not a pat
 /** keyagent sets these for the token host itself. */
 const reservedEnv = ['NODE_OPTIONS', 'UV_THREADPOOL_SIZE'];
 
+const name = z.string(nameForm).regex(/^[a-z0-9_-]{1,32}$/, nameForm);
+const env = z
+  .record(
+    z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable')
+      .refine((variable) => !reservedEnv.includes(variable), 'is set by keyagent itself; remove it'),
+    z.string('must be a string').regex(/^[^\0]*$/, 'must not hold a NUL'),
+    'must be a table of strings',
+  )
+  .default({});
+
 const tokenTable = z.strictObject(
   {
-    name: z.string(nameForm).regex(/^[a-z0-9_-]{1,32}$/, nameForm),
+    name,
     module: absolutePath,
     uri: text('must be a PKCS#11 URI that names a token, such as "pkcs11:token=web"'),
     unlock: listOf(oneOf(sourceNames), 'must be a list of PIN sources').default(['credential', 'prompt']),
     sessions: integer(1, 256).default(8),
     hosts: integer(1, 16).default(1),
-    env: z
-      .record(
-        z
-          .string()
-          .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable')
-          .refine((name) => !reservedEnv.includes(name), 'is set by keyagent itself; remove it'),
-        z.string('must be a string').regex(/^[^\0]*$/, 'must not hold a NUL'),
-        'must be a table of strings',
-      )
-      .default({}),
+    env,
     on_removal: oneOf(['hold', 'drain', 'lock']).default('drain'),
     retain_pin: z.boolean('must be true or false').default(true),
     lock_after: z
@@ -99,6 +102,16 @@ const tokenTable = z.strictObject(
       .optional(),
   },
   'must be a table: [[token]]',
+);
+
+const cardReaderTable = z.strictObject(
+  {
+    name,
+    module: absolutePath,
+    uri: text('must be a PKCS#11 URI, such as "pkcs11:manufacturer=ACME"').default('pkcs11:'),
+    env,
+  },
+  'must be a table: [[card_reader]]',
 );
 
 const unitForm = 'must be the name of a service of the system manager, such as "apache2.service"';
@@ -141,12 +154,17 @@ const oneToken = 'is missing; add one with name, module and uri, and keyagent ha
 export const fileSchema = z.strictObject({
   agent: agentTable.default(() => agentTable.parse({})),
   token: z.array(tokenTable, 'must be an array of tables: write [[token]]').min(1, oneToken),
+  card_reader: z
+    .array(cardReaderTable, 'must be an array of tables: write [[card_reader]]')
+    .max(16, 'has more than 16 tables; remove some')
+    .default([]),
   rule: z.array(ruleTable, 'must be an array of tables: write [[rule]]').default([]),
   audit: auditTable.default(() => auditTable.parse({})),
 });
 
 export type ConfigFile = z.output<typeof fileSchema>;
 export type TokenTable = ConfigFile['token'][number];
+export type CardReaderTable = ConfigFile['card_reader'][number];
 export type RuleTable = ConfigFile['rule'][number];
 
 /** The keys of each table, for the error that meets an unknown one. */
@@ -155,6 +173,7 @@ export const knownKeys: Readonly<Record<string, readonly string[]>> = {
   agent: Object.keys(agentTable.shape),
   sockets: Object.keys(extraSocket.shape),
   token: Object.keys(tokenTable.shape),
+  card_reader: Object.keys(cardReaderTable.shape),
   rule: Object.keys(ruleTable.shape),
   audit: Object.keys(auditTable.shape),
 };

@@ -10,7 +10,7 @@ import { fileSchema, knownKeys, type ConfigFile } from './file-schema.js';
 import type { KeyPath } from './key-lines.js';
 import { auditFile, runtimeDir, stateDir, surroundings, variable, type Surroundings } from './locations.js';
 import { resolveGroup, resolveRule } from './resolve-rule.js';
-import { resolveToken } from './resolve-token.js';
+import { resolveCardReader, resolveToken } from './resolve-token.js';
 import { refuseUnsafeFile } from './unsafe-file.js';
 
 /**
@@ -30,6 +30,7 @@ export function loadConfig(file: string, around: Surroundings = surroundings()):
     holdMs: checked.agent.hold_ms,
     requestTimeoutMs: checked.agent.request_timeout_ms,
     tokens: checked.token.map((token, index, all) => resolveToken(text, token, index, all, state)),
+    cardReaders: checked.card_reader.map((reader, index, all) => resolveCardReader(text, reader, index, all)),
     rules: checked.rule.map((rule, index) => resolveRule(text, rule, index)),
     auditFile: checked.audit.file ?? auditFile(around),
     auditOnError: checked.audit.on_error,

@@ -1,10 +1,11 @@
-/** One checked [[token]] table -> TokenConfig: names unique, URI parsed, defaults that depend on the name. */
+/** Checked [[token]] and [[card_reader]] tables: names unique, URIs parsed, defaults that depend on the name. */
 import path from 'node:path';
 import { parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
 import type { ConfigText } from './config-text.js';
-import type { TokenConfig } from './config.js';
+import type { CardReaderConfig, TokenConfig } from './config.js';
 import { parseDuration } from './duration.js';
-import type { TokenTable } from './file-schema.js';
+import type { CardReaderTable, TokenTable } from './file-schema.js';
+import type { KeyPath } from './key-lines.js';
 
 /** Path attributes of RFC 7512 2.3 that name an object, not a token. */
 const objectAttributes = ['object', 'type', 'id'];
@@ -16,13 +17,11 @@ export function resolveToken(
   all: readonly TokenTable[],
   stateDir: string,
 ): TokenConfig {
-  const first = all.findIndex(({ name }) => name === token.name);
-  if (first < index)
-    text.fail(['token', index, 'name'], `token ${first + 1} has this name already; choose another`);
+  requireOwnName(text, 'token', index, all);
   return {
     name: token.name,
     module: token.module,
-    uri: tokenUri(text, index, token.uri),
+    uri: tokenUri(text, ['token', index, 'uri'], token.uri),
     unlock: token.unlock,
     sessions: token.sessions,
     hosts: token.hosts,
@@ -37,8 +36,29 @@ export function resolveToken(
   };
 }
 
-function tokenUri(text: ConfigText, index: number, value: string): Pkcs11Uri {
-  const at = ['token', index, 'uri'];
+export function resolveCardReader(
+  text: ConfigText,
+  reader: CardReaderTable,
+  index: number,
+  all: readonly CardReaderTable[],
+): CardReaderConfig {
+  requireOwnName(text, 'card_reader', index, all);
+  tokenUri(text, ['card_reader', index, 'uri'], reader.uri);
+  return reader;
+}
+
+function requireOwnName(
+  text: ConfigText,
+  table: 'token' | 'card_reader',
+  index: number,
+  all: readonly { name: string }[],
+): void {
+  const first = all.findIndex(({ name }) => name === all[index]?.name);
+  if (first < index)
+    text.fail([table, index, 'name'], `${table} ${first + 1} has this name already; choose another`);
+}
+
+function tokenUri(text: ConfigText, at: KeyPath, value: string): Pkcs11Uri {
   try {
     const uri = parsePkcs11Uri(value);
     refuseSelectorQuery(uri);

@@ -19,6 +19,10 @@ name = "web"
 module = "/usr/lib/softhsm/libsofthsm2.so"
 uri = "pkcs11:token=web"
 `;
+const reader = `[[card_reader]]
+name = "desk"
+module = "/usr/lib/opensc-pkcs11.so"
+`;
 const rule = `[[rule]]
 keys = "pkcs11:object=www*"
 users = ["root"]
@@ -45,6 +49,12 @@ function complaint(text: string, around = asService): string {
 
 describe('loadConfig', () => {
   after(() => rmSync(directory, { recursive: true }));
+
+  it('takes every token of a card reader for a card unless its URI says otherwise', () => {
+    const module = '/usr/lib/opensc-pkcs11.so';
+    assert.deepEqual(load(token + reader).cardReaders, [{ name: 'desk', module, uri: 'pkcs11:', env: {} }]);
+    assert.deepEqual(load(token).cardReaders, []);
+  });
 
   it('reads every key', () => {
     const config = load(`
@@ -93,6 +103,12 @@ exe = ["/usr/sbin/apache2"]
 purpose = "tls-server"
 rate = "2000/s"
 
+[[card_reader]]
+name = "safe"
+module = "/usr/lib/acme.so"
+uri = "pkcs11:model=ACME"
+env = { ACME = "1" }
+
 [audit]
 file = "/srv/audit.jsonl"
 on_error = "count"
@@ -110,6 +126,9 @@ journald = true
       stateDir: '/srv/state',
       holdMs: 0,
       requestTimeoutMs: 500,
+      cardReaders: [
+        { name: 'safe', module: '/usr/lib/acme.so', uri: 'pkcs11:model=ACME', env: { ACME: '1' } },
+      ],
       auditFile: '/srv/audit.jsonl',
       auditOnError: 'count',
       auditJournald: true,
@@ -226,7 +245,7 @@ journald = true
     [
       'an unknown table',
       `${token}[agents]\n`,
-      /^5: agents: unknown key; known here: agent, token, rule, audit$/,
+      /^5: agents: unknown key; known here: agent, token, card_reader, rule, audit$/,
     ],
     [
       'an unknown key',
@@ -458,6 +477,26 @@ journald = true
       'a pattern with a star inside',
       `${token}${rule.replace('www*', 'w*w')}`,
       /^6: rule\[1\]\.keys: URI: "object": "\*" belongs at the end/,
+    ],
+    [
+      'a card reader without a module',
+      `${token}[[card_reader]]\nname = "desk"\n`,
+      /^5: card_reader\.desk\.module: is missing; it must be an absolute path/,
+    ],
+    [
+      'two card readers of one name',
+      `${token}${reader}${reader}`,
+      /^9: card_reader\.desk\.name: card_reader 1 has this name already; choose another/,
+    ],
+    [
+      'a card reader whose URI names a key',
+      `${token}${reader}uri = "pkcs11:object=card"\n`,
+      /^8: card_reader\.desk\.uri: names a token, so it cannot have object=/,
+    ],
+    [
+      'an unknown key of a card reader',
+      `${token}${reader}pin = "1234"\n`,
+      /^8: card_reader\.desk\.pin: unknown key; known here: name, module, uri, env$/,
     ],
     [
       'a bad audit policy',
