@@ -21,6 +21,8 @@ import { bindSocket, inheritSocket, type Listener } from './socket/listen.js';
 import { notifySystemd, type InheritedSockets } from './socket/systemd.js';
 import { holdStateDirectory, type StateDirectory } from './state/state-directory.js';
 import type { TokenLimits } from './token/token.js';
+import { CardReaders } from './unlock/card/card-readers.js';
+import { OperatorCards } from './unlock/card/operator-cards.js';
 import { Revocation } from './unlock/revocation.js';
 import { makeWard, type Ward, type WardParts } from './unlock/ward.js';
 import { version } from './version.js';
@@ -37,6 +39,7 @@ export class Agent {
   readonly stopped: Promise<void>;
   private readonly state: StateDirectory;
   private readonly parts: WardParts;
+  private readonly cards: OperatorCards;
   private readonly startedAt = Date.now();
   private readonly listeners: Listener[] = [];
   private readonly connections: Connections;
@@ -74,6 +77,12 @@ export class Agent {
     });
     const wards = config.tokens.map((token) => this.makeWard(token));
     this.serving = serving(config, wards, this.parts);
+    this.cards = new OperatorCards({
+      stateDir: config.stateDir,
+      audit: this.parts.audit,
+      readers: new CardReaders(() => this.serving.config.cardReaders),
+      broker: { unlock: (...request) => this.serving.broker.unlock(...request) },
+    });
     this.tellBlindSpots();
   }
 
@@ -137,6 +146,7 @@ export class Agent {
     for (const listener of this.listeners) listener.close();
     // From here on no login succeeds: a stop is not undone by one that was under way.
     this.serving.broker.stop();
+    this.cards.stop();
     const deadline = Date.now() + drainMs;
     const poll = setInterval(() => {
       if (this.connections.busy && Date.now() < deadline) return;
@@ -163,6 +173,8 @@ export class Agent {
   private makeWard(config: TokenConfig): Ward {
     const ward = makeWard(config, this.parts);
     ward.token.on('state', (state) => {
+      // Whoever unlocked it: nobody waits for cards any more.
+      if (state === 'unlocked') this.cards.forget([ward.token], 'unlock');
       this.connections.tell({ method: 'state', params: { token: config.name, state } });
     });
     ward.token.on('rotated', ({ uri, attributes }) => {
@@ -204,6 +216,7 @@ export class Agent {
     return {
       tokens,
       broker,
+      cards: this.cards,
       rules: config.rules,
       revocation: this.parts.revocation,
       audit: this.parts.audit,
@@ -250,12 +263,12 @@ function openAudit({ auditFile: file, stateDir, auditOnError, auditJournald }: C
 
 /** Sockets and tokens are made once; a reload that would change them says so instead of half doing it. */
 function requireSameFrame(now: Config, next: Config): void {
-  const frame = ({ rules: _rules, tokens, ...rest }: Config): string =>
+  const frame = ({ rules: _rules, cardReaders: _readers, tokens, ...rest }: Config): string =>
     JSON.stringify({ ...rest, tokens: tokens.map((token) => ({ ...token, uri: token.uri.text })) });
   if (frame(now) !== frame(next)) {
     throw new AgentError(
       'CONFIGURATION',
-      'only rules can be reloaded; restart the agent to change [agent], [[token]] or [audit]',
+      'only rules and card readers can be reloaded; restart the agent to change [agent], [[token]] or [audit]',
     );
   }
 }

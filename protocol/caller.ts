@@ -164,8 +164,8 @@ export class Caller extends EventEmitter<CallerEvents> {
       const { frame, method } = pending;
       pending.frame = undefined;
       this.#inFlight++;
-      // The one request that carries a secret: gone from memory once the kernel has it.
-      this.#write(frame, method === 'unlock' ? () => frame.fill(0) : undefined);
+      // What carries a secret is gone from memory once the kernel has it.
+      this.#write(frame, 'pin' in methods[method].params ? () => frame.fill(0) : undefined);
     }
   }
 

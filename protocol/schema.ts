@@ -56,6 +56,16 @@ export type RuleVerdict = (typeof ruleVerdicts)[number];
 export const purposes = ['tls-server', 'tls-client'] as const;
 export type Purpose = (typeof purposes)[number];
 
+/** What operators give their cards for. */
+export const cardDeeds = ['unlock', 'enrol', 'remove'] as const;
+export type CardDeed = (typeof cardDeeds)[number];
+/** As PKCS#11 gives them, 32 and 16 bytes; each that is not UTF-8 becomes three. */
+const cardLabel = str(96);
+const cardSerial = str(48);
+const card = { label: cardLabel, serial: cardSerial };
+/** Cards given so far, of how many. */
+const progress = { given: uint, needed: uint };
+
 const tokenStatus = map({
   name: tokenName,
   state: oneOf(tokenStates),
@@ -197,6 +207,66 @@ export const methods = {
       sessions: list(map({ uid: uint, gid: uint, pid: uint, requests: uint, in_flight: uint }), 256),
       more: bool,
     },
+  },
+  cards: {
+    faces: ['control'],
+    params: { token: tokenName },
+    result: {
+      token: tokenName,
+      /** Of the token that the sealed PIN is for. */
+      serial: str(64),
+      quorum: uint,
+      /** `given`: it waits in the agent for the others of an unlock. */
+      cards: list(map({ ...card, given: bool }), 64),
+    },
+  },
+  'card-begin': {
+    faces: ['control'],
+    /** `cards` and `quorum`: enrol only. `card`: remove only, label or serial of the one that is to go. */
+    params: {
+      token: tokenName,
+      deed: oneOf(cardDeeds),
+      cards: optional(uint),
+      quorum: optional(uint),
+      card: optional(cardLabel),
+      /** unlock only: although the token says that the next wrong PIN is the last. */
+      force: optional(bool),
+    },
+    result: progress,
+  },
+  'card-find': {
+    faces: ['control'],
+    /** `card`: label or serial, where a reader shows several. */
+    params: { token: tokenName, deed: oneOf(cardDeeds), card: optional(cardLabel) },
+    result: { reader: tokenName, ...card, flags: str(256), ...progress },
+  },
+  'card-give': {
+    faces: ['control'],
+    params: {
+      token: tokenName,
+      deed: oneOf(cardDeeds),
+      reader: tokenName,
+      ...card,
+      /** Of the card; without it its own PIN pad is used. */
+      pin: optional(bin(limits.pin)),
+      force: optional(bool),
+      /** unlock only. */
+      for_ms: optional(uint),
+    },
+    /** `done`: it was the last one needed, and the token is unlocked, or the card removed. */
+    result: { ...progress, done: bool },
+  },
+  'card-seal': {
+    faces: ['control'],
+    /** Ends an enrolment, or does a removal without cards, with the token's own PIN. */
+    params: {
+      token: tokenName,
+      deed: oneOf(cardDeeds),
+      card: optional(cardLabel),
+      pin: bin(limits.pin),
+      force: optional(bool),
+    },
+    result: { quorum: uint, cards: list(map(card), 64) },
   },
   'check-access': {
     faces: ['control'],

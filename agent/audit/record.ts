@@ -21,7 +21,8 @@ export interface AuditPeer {
 export type AuditUri = `${'pkcs11' | 'keyagent'}:${string}`;
 
 export interface AuditRecord {
-  readonly event: Operation | 'unlock' | 'lock' | 'start' | 'reload' | 'stop';
+  readonly event:
+    Operation | 'unlock' | 'lock' | 'start' | 'reload' | 'stop' | 'card-give' | 'card-enrol' | 'card-remove';
   readonly outcome: 'ok' | ErrorCode;
   readonly peer?: AuditPeer | undefined;
   /** Name in the configuration. */
@@ -32,6 +33,8 @@ export interface AuditRecord {
   /** Name in the configuration. */
   readonly rule?: string | undefined;
   readonly source?: SourceName | undefined;
+  /** Operators' cards, by what PKCS#11 calls their tokens. */
+  readonly cards?: readonly { readonly label: string; readonly serial: string }[] | undefined;
   /** What the token said. */
   readonly cause?: `CKR_${string}` | undefined;
   /** Microseconds until the token got it, and until it answered. */
@@ -89,6 +92,7 @@ export function recordLine({ seq, hash }: Position, time: string, record: AuditR
     mechanism: record.mechanism,
     rule: record.rule,
     source: record.source,
+    cards: record.cards?.map(({ label, serial }) => ({ label, serial })),
     outcome: record.outcome,
     cause: record.cause,
     queue_us: record.queueUs,

@@ -30,10 +30,11 @@ export function question({ name, label, serial, flags = '' }: TokenStatus): stri
   const identity = [label && `label ${visible(label)}`, serial && `serial ${visible(serial)}`]
     .filter(Boolean)
     .join(', ');
-  const warning = flags.includes('user-pin-final-try')
-    ? ', last try before it locks'
-    : flags.includes('user-pin-count-low')
-      ? ', wrong PINs were given before'
-      : '';
-  return `PIN of token ${name}${identity && ` (${identity})`}${warning}:`;
+  return `PIN of token ${name}${identity && ` (${identity})`}${warningOf(flags)}:`;
+}
+
+/** @param flags  space-separated */
+export function warningOf(flags: string): string {
+  if (flags.includes('user-pin-final-try')) return ', last try before it locks';
+  return flags.includes('user-pin-count-low') ? ', wrong PINs were given before' : '';
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import type { Surroundings } from '../config/locations.js';
 import { version } from '../version.js';
 import { addAudit } from './commands/audit.js';
+import { addCard } from './commands/card.js';
 import { addCert } from './commands/cert.js';
 import { addCheckAccess } from './commands/check-access.js';
 import { addDecrypt } from './commands/decrypt.js';
@@ -33,6 +34,7 @@ const commands = [
   addRef,
   addCheckAccess,
   addKeyring,
+  addCard,
   addAudit,
   addEnv,
   addReload,

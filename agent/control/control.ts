@@ -7,13 +7,17 @@ import type { Connection } from '../socket/connection.js';
 import type { Token } from '../token/token.js';
 import type { Tokens } from '../token/tokens.js';
 import type { Broker } from '../unlock/broker.js';
+import type { OperatorCards } from '../unlock/card/operator-cards.js';
 import type { Revocation } from '../unlock/revocation.js';
-import { secretCopy, wipe } from '../unlock/secret-bytes.js';
+import { wipe } from '../unlock/secret-bytes.js';
+import { beginCards, findCard, giveCard, listCards, sealToCards } from './cards.js';
 import { checkAccess } from './check-access.js';
+import { takePin } from './take-pin.js';
 
 export interface ControlContext {
   readonly tokens: Tokens;
   readonly broker: Broker;
+  readonly cards: OperatorCards;
   readonly revocation: Revocation;
   readonly audit: AuditLog;
   readonly agent: string;
@@ -48,6 +52,16 @@ export async function control(
       return sessions(context);
     case 'check-access':
       return checkAccess(request.params, context);
+    case 'cards':
+      return listCards(request.params, context);
+    case 'card-begin':
+      return beginCards(request.params, context);
+    case 'card-find':
+      return findCard(request.params, context);
+    case 'card-give':
+      return giveCard(request.params, peer, context);
+    case 'card-seal':
+      return sealToCards(request.params, peer, context);
     case 'hello':
     case 'sign':
     case 'decrypt':
@@ -62,7 +76,7 @@ async function unlock(
   peer: Peer,
   context: ControlContext,
 ): Promise<Result<'unlock'>> {
-  const { pin } = takePin(params);
+  const pin = takePin(params.pin);
   try {
     const token = context.tokens.named(params.token);
     if (pin !== undefined && params.source !== undefined) {
@@ -79,18 +93,9 @@ async function unlock(
   }
 }
 
-/** Out of the frame and into locked memory: a login may take its time. */
-function takePin({ pin }: Params<'unlock'>): { pin?: Buffer } {
-  if (pin === undefined) return {};
-  try {
-    return { pin: secretCopy(pin) };
-  } finally {
-    wipe(pin);
-  }
-}
-
 async function lock(params: Params<'lock'>, peer: Peer, context: ControlContext): Promise<Result<'lock'>> {
   const tokens = params.token === undefined ? context.tokens.all : [context.tokens.named(params.token)];
+  context.cards.forget(tokens);
   await context.broker.lock(tokens, peer);
   return { tokens: tokens.map(({ name }) => name) };
 }

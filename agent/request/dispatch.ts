@@ -27,6 +27,11 @@ export function dispatch(request: Request, asker: Asker, context: Context): Prom
     case 'sources':
     case 'sessions':
     case 'check-access':
+    case 'cards':
+    case 'card-begin':
+    case 'card-find':
+    case 'card-give':
+    case 'card-seal':
       // The codec lets through only methods of this face, and the connection answers hello itself.
       throw new AgentError('UNSUPPORTED', `${request.method} is not a client request`);
   }

@@ -4,6 +4,7 @@
  */
 import { AgentError, type SourceName } from '@keyagent/protocol';
 import type { AuditLog } from '../audit/audit-log.js';
+import type { AuditRecord } from '../audit/record.js';
 import type { Log } from '../log.js';
 import type { Peer } from '../policy/peer.js';
 import { TokenFault } from '../token/host-process.js';
@@ -63,9 +64,16 @@ export class Logins {
     if (code === 'PIN_INCORRECT') await this.readFlags();
   }
 
-  record(source: SourceName, error?: unknown, peer?: Peer): Promise<void> {
+  record(source: SourceName, error?: unknown, peer?: Peer, cards?: AuditRecord['cards']): Promise<void> {
     const outcome = error === undefined ? 'ok' : (codeOf(error) ?? 'INTERNAL');
-    return this.parts.audit.note({ event: 'unlock', token: this.parts.token.name, source, outcome, peer });
+    return this.parts.audit.note({
+      event: 'unlock',
+      token: this.parts.token.name,
+      source,
+      outcome,
+      peer,
+      cards,
+    });
   }
 
   /** Calls `lock` when the time is over; undefined: it lasts. */

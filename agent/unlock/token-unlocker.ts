@@ -2,10 +2,12 @@
  * Brings PINs to one token: from its automatic sources when it opens, from an operator when one comes. One login at a
  * time; a wrong PIN is said once and never retried.
  */
-import { AgentError, type SourceName } from '@keyagent/protocol';
+import type { SourceName } from '@keyagent/protocol';
+import type { AuditRecord } from '../audit/record.js';
 import type { Peer } from '../policy/peer.js';
 import { AutomaticUnlock } from './automatic-unlock.js';
 import { Logins, refusal, type LoginParts } from './logins.js';
+import { requireLoginPossible } from './login-possible.js';
 import type { Revocation } from './revocation.js';
 import { wipe } from './secret-bytes.js';
 
@@ -18,6 +20,8 @@ export interface OperatorUnlock {
   readonly forMs?: number | undefined;
   /** Even when one wrong PIN would lock the token. */
   readonly force?: boolean | undefined;
+  /** The operators' cards that the PIN came from, for the record. */
+  readonly cards?: AuditRecord['cards'];
 }
 
 export type UnlockerParts = LoginParts & { readonly revocation: Revocation };
@@ -61,11 +65,11 @@ export class TokenUnlocker {
       try {
         await this.operatorUnlock(source, request, locks);
       } catch (error) {
-        await this.logins.record(source, error, peer);
+        await this.logins.record(source, error, peer, request.cards);
         throw error;
       }
       this.endAfter(request.forMs ?? token.config.lockAfterMs);
-      await this.logins.record(source, undefined, peer);
+      await this.logins.record(source, undefined, peer, request.cards);
       return false;
     });
   }
@@ -128,20 +132,6 @@ export class TokenUnlocker {
   private async requireLoginPossible(pin: Uint8Array | undefined, force: boolean): Promise<void> {
     const { token } = this.parts;
     const { flags } = await token.refreshInfo();
-    if (pin === undefined && !flags.includes('protected-authentication-path')) {
-      throw new AgentError('INVALID', `token ${token.name} needs a PIN`);
-    }
-    if (flags.includes('user-pin-locked')) {
-      throw new AgentError(
-        'PIN_BLOCKED',
-        `the PIN of ${token.name} is locked; its security officer must set a new one`,
-      );
-    }
-    if (flags.includes('user-pin-final-try') && !force) {
-      throw new AgentError(
-        'PIN_BLOCKED',
-        `one wrong PIN now locks ${token.name}; say --force if you are sure`,
-      );
-    }
+    requireLoginPossible(token.name, flags, { pin: pin !== undefined, force });
   }
 }

@@ -30,7 +30,7 @@ export function makeWard(config: TokenConfig, parts: WardParts): Ward {
   const { stateDir, limits, revocation, audit, log } = parts;
   const { name } = config;
   const token = new Token(config, limits, new KeyCache(stateDir, name), log);
-  const answers = new SourceAnswers(name, (source) => pinSource(source, token.config), log);
+  const answers = new SourceAnswers(name, (source) => pinSource(source, token.config, stateDir), log);
   const budget = new PinBudget(stateDir, name);
   const serial = new KnownSerial(stateDir, name);
   const unlocker = new TokenUnlocker({ token, budget, serial, answers, revocation, audit, log });

@@ -12,6 +12,8 @@ export interface AuditRecord {
   key?: string;
   rule?: string;
   alg?: string;
+  source?: string;
+  cards?: { label: string; serial: string }[];
 }
 
 export function auditOf(agent: Agent): AuditRecord[] {

@@ -81,19 +81,16 @@ export class SoftHsm {
   }
 
   async makeToken(label: string, keys: readonly KeySpec[], pin = '7412-pin'): Promise<Token> {
-    await this.#softHsmUtil(
-      '--init-token',
-      '--free',
-      '--label',
-      label,
-      '--so-pin',
-      'so-pin-9356',
-      '--pin',
-      pin,
-    );
+    await this.initToken(label, pin);
     const token = new Token(label, pin);
     for (const [index, spec] of keys.entries()) token.addKey(await this.#makeKey(token, spec, index + 1));
     return token;
+  }
+
+  /** An empty token. */
+  async initToken(label: string, pin: string): Promise<void> {
+    const pins = ['--so-pin', 'so-pin-9356', '--pin', pin];
+    await this.#softHsmUtil('--init-token', '--free', '--label', label, ...pins);
   }
 
   /** Runs pkcs11-tool on a token, logged in. */

@@ -16,18 +16,17 @@ import { durationForm, parseDuration } from '../../config/duration.js';
 import { wipe } from '../../unlock/secret-bytes.js';
 import { askPassword } from '../ask-password.js';
 import { CommandError } from '../exit-codes.js';
+import { cardOption, giveCards, PinAsker, type CardOptions } from '../give-cards.js';
 import { keyringOf } from '../keyring-of.js';
 import { needsPin, question, refusePrompt, type TokenStatus } from '../operator-prompt.js';
 import { promptPin, readPinLine } from '../pin-input.js';
 import { unlockTimeoutMs, type Session } from '../session.js';
 import { TokenWatch } from '../token-watch.js';
 
-interface UnlockOptions {
+interface UnlockOptions extends CardOptions {
   source?: SourceName;
-  stdin?: true;
   askPassword?: true;
   for?: number;
-  force?: true;
 }
 
 export function addUnlock(program: Command, session: Session): void {
@@ -36,18 +35,18 @@ export function addUnlock(program: Command, session: Session): void {
     .argument('[token]', 'name of the token; may be left out if there is one only')
     .description('log in to a token')
     .addOption(new Option('--source <name>', 'where the PIN comes from').choices(sourceNames))
-    .addOption(
-      new Option('--stdin', 'read the PIN from the first line of standard input').conflicts('source'),
-    )
+    .addOption(new Option('--stdin', 'read the PIN from standard input: its first line, or a line a card'))
     .addOption(
       new Option('--ask-password', 'ask through systemd-ask-password; wait for the token').conflicts([
         'source',
         'stdin',
       ]),
     )
+    .addOption(cardOption('with --source card: label or serial of the card to give next; may be repeated'))
     .addOption(new Option('--for <duration>', 'lock again after this time, such as 8h').argParser(durationMs))
     .option('--force', 'even if one wrong PIN more locks the token')
     .action(async (name: string | undefined, options: UnlockOptions) => {
+      refuseConflicts(options);
       const results = await session.control(
         async (agent) => {
           const watch = new TokenWatch(agent);
@@ -60,6 +59,13 @@ export function addUnlock(program: Command, session: Session): void {
       );
       await session.print({ tokens: results }, results.map(resultLine).join(''));
     });
+}
+
+function refuseConflicts({ source, stdin, card }: UnlockOptions): void {
+  if (stdin === true && source !== undefined && source !== 'card') {
+    throw new CommandError('USAGE', `--stdin cannot be used with --source ${source}`);
+  }
+  if (card !== undefined && source !== 'card') throw new CommandError('USAGE', '--card needs --source card');
 }
 
 function durationMs(text: string): number {
@@ -81,7 +87,7 @@ function chosenTokens(
       throw new AgentError('NOT_FOUND', `there is no token "${name}"; there is: ${names}`);
     return [token];
   }
-  const asksNothing = source !== undefined && source !== 'prompt';
+  const asksNothing = source !== undefined && source !== 'prompt' && source !== 'card';
   if (tokens.length === 1 || asksNothing) return tokens;
   throw new CommandError('USAGE', `which token? name one of: ${names}`);
 }
@@ -105,6 +111,7 @@ async function unlock(unlocking: Unlocking): Promise<Result<'unlock'>> {
   if (options.force === true) params.force = true;
   const unlocked = watch.unlocked(token.name);
   try {
+    if (options.source === 'card') return await unlockWithCards(unlocking, unlocked);
     await addPin(params, unlocking, unlocked);
     return await agent.call('unlock', params, { timeoutMs: unlockTimeoutMs });
   } catch (error) {
@@ -114,6 +121,22 @@ async function unlock(unlocking: Unlocking): Promise<Result<'unlock'>> {
   } finally {
     wipe(params.pin);
   }
+}
+
+async function unlockWithCards(
+  { agent, token, options, session }: Unlocking,
+  unlocked: AbortSignal,
+): Promise<Result<'unlock'>> {
+  const { name } = token;
+  if (token.state === 'unlocked') return { token: name, state: 'unlocked', already: true };
+  const pins = new PinAsker(session, options, unlocked);
+  try {
+    const plan = { token: name, deed: 'unlock', force: options.force ?? false } as const;
+    await giveCards({ agent, session, pins, options, plan, forMs: options.for });
+  } finally {
+    await pins.close();
+  }
+  return { token: name, state: 'unlocked', already: false };
 }
 
 async function addPin(

@@ -1,13 +1,14 @@
 /** Which source stands behind a name in `unlock = [...]`. Input: the token's configuration. */
 import type { SourceName } from '@keyagent/protocol';
 import type { TokenConfig } from '../../config/config.js';
+import { CardSource } from './card.js';
 import { ClevisSource } from './clevis.js';
 import { CredentialSource } from './credential.js';
 import { KeyringSource } from './keyring.js';
 import type { PinSource } from './pin-source.js';
 
-/** @returns undefined for prompt, which asks an operator and not a source, and for sources of later versions */
-export function pinSource(name: SourceName, token: TokenConfig): PinSource | undefined {
+/** @returns undefined for prompt, which asks an operator and not a source */
+export function pinSource(name: SourceName, token: TokenConfig, stateDir: string): PinSource | undefined {
   switch (name) {
     case 'credential':
       return new CredentialSource(token.credential);
@@ -15,8 +16,9 @@ export function pinSource(name: SourceName, token: TokenConfig): PinSource | und
       return new ClevisSource(token.clevisFile);
     case 'keyring':
       return new KeyringSource({ service: token.keyringService, account: token.keyringAccount });
-    case 'prompt':
     case 'card':
+      return new CardSource(stateDir, token.name);
+    case 'prompt':
       return undefined;
   }
 }
