@@ -53,6 +53,8 @@ static ka_status connect_now(struct ka_connection *connection, const char *path,
 ka_status ka_connection_open(struct ka_connection *connection, const char *path, ka_error *err) {
     struct ka_trust trust;
     ka_status status = ka_trust_path(path, &trust, err);
+    /* The number may have been closed between two tries. */
+    if (!ka_connection_intact(connection)) ka_connection_close(connection);
     if (status == KA_OK && connection->fd < 0) status = make_socket(connection, err);
     if (status == KA_OK) status = connect_now(connection, path, err);
     if (status == KA_OK) status = ka_trust_peer(&trust, connection->fd, err);

@@ -357,6 +357,32 @@ static void connecting_ends_at_the_deadline(void **state) {
     unlink(address.sun_path);
 }
 
+/* Between two tries the program closed the socket, and something else has its number. */
+static void a_number_that_was_lost_while_the_queue_was_full_is_left_alone(void **state) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ka_connection connection = {.fd = -1};
+    (void)state;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/busy.sock", agent.directory);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), first = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(connect(first, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(ka_connection_open(&connection, address.sun_path, NULL), KA_PENDING);
+    int other = socket(AF_UNIX, SOCK_STREAM, 0), number = connection.fd;
+    assert_int_equal(dup2(other, number), number);
+    int accepted = accept(listener, NULL, NULL);
+    assert_int_equal(ka_connection_open(&connection, address.sun_path, NULL), KA_OK);
+    assert_int_not_equal(connection.fd, number);
+    struct sockaddr_un peer;
+    socklen_t len = sizeof peer;
+    assert_int_equal(getpeername(number, (struct sockaddr *)&peer, &len), -1); /* nobody connected it */
+    ka_connection_close(&connection);
+    const int fds[] = {other, number, accepted, first, listener};
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    unlink(address.sun_path);
+}
+
 static void refuse_hello(struct fake_agent *fake, const struct fake_request *request) {
     (void)fake;
     fake_answer_error(request->from, request->id, KA_ERR_UNSUPPORTED, "versions 2 to 3 only");
@@ -490,6 +516,7 @@ int main(void) {
         WITH_AGENT(silence_ends_at_the_deadline_and_ends_the_connection),
         WITH_AGENT(the_repeat_is_inside_the_first_deadline),
         WITH_AGENT(connecting_ends_at_the_deadline),
+        WITH_AGENT(a_number_that_was_lost_while_the_queue_was_full_is_left_alone),
         WITH_AGENT(a_refused_hello_is_the_calls_error),
         WITH_AGENT(an_agent_that_only_hangs_up_is_named_for_it),
         WITH_AGENT(a_refusal_at_accept_is_read_though_nothing_can_be_written),
