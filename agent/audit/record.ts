@@ -1,7 +1,7 @@
 /**
  * One record of the audit log and its form as a line: JSON that carries its number and the hash of the line before.
  * No field can hold a PIN, a message, a digest or a plaintext: values are numbers, names from the protocol's tables,
- * names from the configuration, and what the kernel says of a peer.
+ * names from the configuration and of cards, and what the kernel says of a peer.
  */
 import * as crypto from 'node:crypto';
 import type { AlgorithmName, ErrorCode, Mechanism, Operation, SourceName } from '@keyagent/protocol';

@@ -53,6 +53,18 @@ void describe('a token host', { timeout }, () => {
     });
   });
 
+  test('lists the tokens that a URI matches without opening one, and then opens one of them', async () => {
+    const host = start();
+    const labels = async (uri: string): Promise<string[]> =>
+      (await host.call('tokens', { module: softhsmModule, uri })).tokens.map(({ label }) => label).sort();
+    assert.deepEqual(await labels('pkcs11:'), ['twin', 'twin', 'web']);
+    assert.deepEqual(await labels('pkcs11:token=twin'), ['twin', 'twin']);
+    assert.deepEqual(await labels('pkcs11:token=missing'), []);
+    assert.equal((await host.call('open', open)).token.label, 'web');
+    const missing = host.call('tokens', { module: '/nonexistent/pkcs11.so', uri: 'pkcs11:' });
+    await assert.rejects(missing, { code: 'CONFIGURATION' });
+  });
+
   test('refuses a module that is missing', async () => {
     const call = start().call('open', { ...open, module: '/nonexistent/pkcs11.so' });
     await assert.rejects(call, { code: 'CONFIGURATION', message: /cannot load \/nonexistent\/pkcs11\.so/ });

@@ -37,9 +37,11 @@ export async function withLogin<T>(
     const { token } = await host.call('open', { module: place.module, uri: place.uri, sessions: 1 });
     requireLoginPossible(place.what, token.flags, { pin: pin !== undefined, force });
     await login(host, place, pin);
-    const result = await work(host, token);
-    await host.call('logout', {});
-    return result;
+    try {
+      return await work(host, token);
+    } finally {
+      await logout(host);
+    }
   } catch (error) {
     throw inContext(error, place);
   } finally {
@@ -66,6 +68,11 @@ async function login(host: HostProcess, { what }: Place, pin: Uint8Array | undef
     'TOKEN_ERROR',
     `somebody else is logged in to ${what}, so this PIN is not proved; log out there and try again`,
   );
+}
+
+/** A process that does not log out ends all the same, and its login with it. */
+async function logout(host: HostProcess): Promise<void> {
+  await host.call('logout', {}).catch(() => undefined);
 }
 
 /** The codes stay; the words say which of several tokens it was. */
