@@ -9,6 +9,7 @@ packages=(
   gcc g++ make python3 pkg-config meson ninja-build                # compilers and build tools
   libmd-dev libssl-dev libsecret-1-dev libcmocka-dev               # libraries built against
   softhsm2 opensc openssl apache2-bin apache2-utils p11-kit gnome-keyring dbus-daemon systemd   # real parts that the tests drive
+  systemd-container                                                # a machine that boots with our units
   clevis jose tang-common                                          # tang itself would open port 80 for its server
   valgrind clang-format mandoc                                     # checks
 )
