@@ -13,8 +13,10 @@ import { auditUri, type AuditRecord, type AuditUri } from '../audit/record.js';
 import type { Cancellation } from '../cancellation.js';
 import { authorise, isStranger, mayKnow } from '../policy/authorise.js';
 import type { Use } from '../policy/match.js';
+import type { Peer } from '../policy/peer.js';
 import { refusal, refusalOfUse } from '../policy/refusal.js';
 import type { Rule } from '../policy/rule.js';
+import type { LaneName } from '../token/fair-queue.js';
 import { TokenFault } from '../token/host-process.js';
 import { requireUsable, type ServedKey } from '../token/served-key.js';
 import type { Found } from '../token/tokens.js';
@@ -25,7 +27,7 @@ import { Timing } from './timing.js';
 /** What a handler passes on to the token. */
 export interface Run {
   /** Who waits in turn with others. */
-  readonly uid: number;
+  readonly lane: LaneName;
   readonly cancellation: Cancellation;
   /** To be called when the token gets the operation. */
   readonly sent: () => void;
@@ -76,7 +78,7 @@ export async function useKey<T>(
     const allowing = rule;
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
     result = await withDeadline(timeoutMs, cancellation, () =>
-      perform(found, allowing, algorithm, { uid: peer.uid, cancellation, sent: timing.sent }),
+      perform(found, allowing, algorithm, { lane: laneOf(allowing, peer), cancellation, sent: timing.sent }),
     );
   } catch (error) {
     // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.
@@ -94,6 +96,11 @@ function decide(key: ServedKey, use: Use, { peer }: Asker, { rules }: Context): 
   if (rule !== undefined) return rule;
   const what = `${use.operation} with ${use.mechanism} and ${key.uri}`;
   throw refusalOfUse(peer, key.attributes, use, rules, what);
+}
+
+/** A rule by unit keeps services apart that have the same user. */
+function laneOf({ units }: Rule, { unit, uid }: Peer): LaneName {
+  return units === undefined ? uid : (unit ?? uid);
 }
 
 /** An exhausted rate ends the matter: no later rule takes over. */

@@ -9,7 +9,7 @@ import type { TokenConfig } from '../config/config.js';
 import type { HostParams, HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
-import { FairQueue } from './fair-queue.js';
+import { FairQueue, type LaneName } from './fair-queue.js';
 import { HostLost, type HostLimits } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
@@ -24,7 +24,7 @@ export interface TokenLimits extends HostLimits {
 
 export interface PerformOptions {
   /** Who waits in turn with others. */
-  readonly uid: number;
+  readonly lane: LaneName;
   readonly cancellation: Cancellation;
   /** The client already repeated it once, so nobody repeats it again. */
   readonly repeated: boolean;
@@ -192,11 +192,11 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    { uid, cancellation, repeated, sent }: PerformOptions,
+    { lane, cancellation, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
     try {
       if (this.state !== 'unlocked') await this.availability.unlocked(cancellation);
-      return await this.queue.run(uid, cancellation, async () => {
+      return await this.queue.run(lane, cancellation, async () => {
         // It may have waited long for its turn.
         cancellation.throwIfCancelled();
         if (this.state !== 'unlocked') await this.availability.unlocked(cancellation);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '@keyagent/protocol';
 import { Cancellation } from '@keyagent/agent/cancellation.js';
-import { FairQueue } from '@keyagent/agent/token/fair-queue.js';
+import { FairQueue, type LaneName } from '@keyagent/agent/token/fair-queue.js';
 
 const never = new Cancellation();
 
@@ -13,16 +13,19 @@ class Counter {
   readonly queue: FairQueue;
   readonly #finish: (() => void)[] = [];
 
+  nowMs = 0;
+
   constructor(places: number, waiting = 1000) {
-    this.queue = new FairQueue({ places, waiting, busy: 'too many', retryAfterMs: 100 });
+    const now = (): number => this.nowMs;
+    this.queue = new FairQueue({ places, waiting, busy: 'too many', retryAfterMs: 100, now });
   }
 
-  ask(uid: number, name: string, cancellation = never): void {
+  ask(lane: LaneName, name: string, cancellation = never): void {
     const work = (): Promise<void> => {
       this.served.push(name);
       return new Promise((resolve) => this.#finish.push(resolve));
     };
-    this.queue.run(uid, cancellation, work).catch((error: unknown) => {
+    this.queue.run(lane, cancellation, work).catch((error: unknown) => {
       this.failed.push(`${name} ${error instanceof AgentError ? error.code : String(error)}`);
     });
   }
@@ -59,10 +62,53 @@ test('a flood of one uid delays another by one turn, whenever that comes', async
   assert.deepEqual(counter.served, [
     ...['flood 0', 'flood 1', 'quiet 0', 'flood 2', 'quiet 1', 'flood 3', 'quiet 2', 'flood 4'],
   ]);
+  // It was served last before the flood's last two.
   counter.ask(2, 'late');
   await counter.finishOne();
   await counter.finishOne();
-  assert.deepEqual(counter.served.slice(-2), ['flood 5', 'late']);
+  assert.deepEqual(counter.served.slice(-2), ['late', 'flood 5']);
+  await counter.finishAll();
+});
+
+test('whoever asked lately finds a place free, whatever another asks for', async () => {
+  const counter = new Counter(4);
+  counter.ask(2, 'quiet 0');
+  await counter.finishAll();
+  for (let i = 0; i < 100; i++) counter.ask(1, `flood ${i}`);
+  await settled();
+  assert.deepEqual([counter.queue.taken, counter.queue.waiting], [3, 97]);
+  for (const name of ['quiet 1', 'quiet 2', 'quiet 3']) {
+    counter.ask(2, name);
+    await settled();
+    assert.equal(counter.served.at(-1), name, 'at once');
+    for (let i = 0; i < 4; i++) await counter.finishOne();
+    assert.equal(counter.queue.taken, 3);
+    counter.nowMs += 900;
+  }
+  counter.nowMs += 200;
+  await counter.finishOne();
+  assert.equal(counter.queue.taken, 4, 'it has not asked for long');
+  await counter.finishAll();
+  assert.equal(counter.served.length, 104);
+});
+
+test('however many asked lately, no more than a quarter of the places is kept for them', async () => {
+  const counter = new Counter(8);
+  for (let lane = 2; lane < 40; lane++) counter.ask(`unit ${lane}`, 'quiet');
+  await counter.finishAll();
+  for (let i = 0; i < 20; i++) counter.ask(1, 'flood');
+  await settled();
+  assert.equal(counter.queue.taken, 6);
+  await counter.finishAll();
+});
+
+test('a single place is kept for nobody', async () => {
+  const counter = new Counter(1);
+  counter.ask(2, 'quiet');
+  await counter.finishAll();
+  counter.ask(1, 'busy');
+  await settled();
+  assert.deepEqual(counter.served, ['quiet', 'busy']);
   await counter.finishAll();
 });
 
