@@ -1,5 +1,6 @@
 /** What an operator is asked for a token's PIN, and when not. Input: the token as `status` tells it. */
 import { AgentError, type Result } from '@keyagent/protocol';
+import { requireLoginPossible } from '../unlock/login-possible.js';
 import { visible } from '../visible.js';
 
 export type TokenStatus = Result<'status'>['tokens'][number];
@@ -14,16 +15,7 @@ export function refusePrompt({ name, state, flags = '', detail }: TokenStatus, f
   if (state === 'absent') {
     throw new AgentError('TOKEN_ABSENT', `token ${name} is absent; ${detail ?? 'insert it and try again'}`);
   }
-  const set = flags.split(' ');
-  if (set.includes('user-pin-locked')) {
-    throw new AgentError(
-      'PIN_BLOCKED',
-      `the PIN of ${name} is locked; its security officer must set a new one`,
-    );
-  }
-  if (set.includes('user-pin-final-try') && !force) {
-    throw new AgentError('PIN_BLOCKED', `one wrong PIN now locks ${name}; say --force if you are sure of it`);
-  }
+  requireLoginPossible(name, flags.split(' '), { pin: true, force });
 }
 
 export function question({ name, label, serial, flags = '' }: TokenStatus): string {

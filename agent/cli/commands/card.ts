@@ -1,10 +1,9 @@
 /** `keyagent card enrol|list|remove TOKEN`: operators' cards that together hold the PIN of a token. */
 import { AgentError, type Caller, type Params, type Result } from '@keyagent/protocol';
 import { InvalidArgumentError, type Command } from 'commander';
-import { requireLoginPossible } from '../../unlock/login-possible.js';
 import { wipe } from '../../unlock/secret-bytes.js';
 import { cardOption, giveCards, PinAsker, type CardOptions } from '../give-cards.js';
-import { question } from '../operator-prompt.js';
+import { question, refusePrompt } from '../operator-prompt.js';
 import { requestTimeoutMs, unlockTimeoutMs, type Session } from '../session.js';
 import { textTable } from '../text-table.js';
 
@@ -93,7 +92,7 @@ async function seal(
   const { tokens } = await agent.call('status', {}, { timeoutMs: requestTimeoutMs });
   const token = tokens.find(({ name }) => name === what.token);
   if (token === undefined) throw new AgentError('NOT_FOUND', `there is no token "${what.token}"`);
-  requireLoginPossible(token.name, (token.flags ?? '').split(' '), { pin: true, force });
+  refusePrompt(token, force);
   const pin = await pins.pin(question(token));
   try {
     return await agent.call('card-seal', { ...what, pin, force }, { timeoutMs: unlockTimeoutMs });
