@@ -125,6 +125,8 @@ export const methods = {
       mechanisms: list(oneOf(mechanisms), 8),
       /** What the token host completes because the token lacks the padding. */
       completed: list(oneOf(mechanisms), 8),
+      /** Some rule lets somebody use the key. */
+      usable: bool,
     },
   },
   sign: {

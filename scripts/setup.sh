@@ -4,11 +4,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# apache2-bin rather than apache2: the server and its modules without a running service.
+# The servers are for the tests: none of them is started, now or when the machine starts (install_packages).
+services=(apache2 haproxy nginx postgresql)
 packages=(
   gcc g++ make python3 pkg-config meson ninja-build                # compilers and build tools
   libmd-dev libssl-dev libsecret-1-dev libcmocka-dev               # libraries built against
-  softhsm2 opensc openssl apache2-bin apache2-utils p11-kit gnome-keyring dbus-daemon systemd   # real parts that the tests drive
+  softhsm2 opensc openssl p11-kit gnome-keyring dbus-daemon systemd   # real parts that the tests drive
+  apache2 apache2-utils haproxy nginx postgresql stunnel4 curl     # servers that use keys, and clients
   systemd-container                                                # a machine that boots with our units
   clevis jose tang-common                                          # tang itself would open port 80 for its server
   valgrind clang-format mandoc                                     # checks
@@ -27,7 +29,8 @@ missing_packages() {
 }
 
 install_packages() {
-  local missing as_root=()
+  local missing service
+  as_root=()
   command -v dpkg-query >/dev/null || fail "this is not Debian; install the equivalents of: ${packages[*]}"
   mapfile -t missing < <(missing_packages)
   ((${#missing[@]})) || return 0
@@ -38,9 +41,23 @@ install_packages() {
   printf 'setup: installing %s\n' "${missing[*]}"
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update ||
     printf 'setup: apt-get update failed; trying the package lists that are here\n' >&2
+  forbid_services
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install: ${missing[*]}"
+  for service in "${services[@]}"; do
+    [[ " ${missing[*]} " != *" $service "* ]] || "${as_root[@]}" systemctl --quiet disable "$service" ||
+      printf 'setup: %s will start with the machine\n' "$service" >&2
+  done
+}
+
+# Packages ask this file whether they may start what they bring (invoke-rc.d(8)). One that is there stays as it is.
+forbid_services() {
+  policy=/usr/sbin/policy-rc.d
+  [[ ! -e $policy ]] || return 0
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+  "${as_root[@]}" chmod 755 $policy
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
 }
 
 # node-gyp takes Node's headers from here instead of downloading them: from beside Node, or a system-wide Node's, which

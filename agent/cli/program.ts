@@ -6,6 +6,7 @@ import { addAudit } from './commands/audit.js';
 import { addCard } from './commands/card.js';
 import { addCert } from './commands/cert.js';
 import { addCheckAccess } from './commands/check-access.js';
+import { addConf } from './commands/conf.js';
 import { addDecrypt } from './commands/decrypt.js';
 import { addEnv } from './commands/env.js';
 import { addKeyring } from './commands/keyring.js';
@@ -32,6 +33,7 @@ const commands = [
   addCert,
   addPubkey,
   addRef,
+  addConf,
   addCheckAccess,
   addKeyring,
   addCard,

@@ -2,8 +2,8 @@
  * The one place that decides. Pure: (peer, key, operation, mechanism, message, rules) -> decision; default deny.
  * A rule matches when each of its fields matches; the first that matches allows.
  */
-import { matchesPkcs11Uri, type Pkcs11Attributes } from '@keyagent/protocol';
-import { mismatch, mismatchOfAnyMessage, mismatchOfPeer, type Use } from './match.js';
+import { matchesPkcs11Uri, type Mechanism, type Operation, type Pkcs11Attributes } from '@keyagent/protocol';
+import { allowsSomebody, mismatch, mismatchOfAnyMessage, mismatchOfPeer, type Use } from './match.js';
 import type { Peer } from './peer.js';
 import type { Rule } from './rule.js';
 
@@ -25,6 +25,23 @@ export function mayUse(
   rules: readonly Rule[],
 ): boolean {
   return rules.some((rule) => mismatchOfAnyMessage(rule, peer, key, use) === undefined);
+}
+
+/** Whether some rule lets anybody use the key: if none does, who loads it loads it in vain. */
+export function mayBeUsed(
+  key: Pkcs11Attributes,
+  can: readonly Mechanism[],
+  rules: readonly Rule[],
+): boolean {
+  return can.some((mechanism) => {
+    const use = { operation: operationOf(mechanism), mechanism };
+    return rules.some((rule) => allowsSomebody(rule, key, use));
+  });
+}
+
+/** What a mechanism is for. */
+export function operationOf(mechanism: Mechanism): Operation {
+  return mechanism === 'rsa-oaep' || mechanism === 'rsa-pkcs1-tls' ? 'decrypt' : 'sign';
 }
 
 /** Public data of a key: for uid 0, so that a server started by root loads its key, and for whom a rule names. */

@@ -34,15 +34,24 @@ export function mismatchOfAnyMessage(
   return mismatchOfIds(rule, peer) ?? mismatchOfUse(rule, key, use) ?? mismatchOfProgram(rule, peer);
 }
 
+/** Whether the rule lets anybody at all use the key this way. */
+export function allowsSomebody(rule: Rule, key: Pkcs11Attributes, use: Omit<Use, 'message'>): boolean {
+  return !isForNobody(rule) && mismatchOfUse(rule, key, use) === undefined;
+}
+
 /** The first field that does not name the peer. */
 export function mismatchOfPeer(rule: Rule, peer: Peer): RuleField | undefined {
   return mismatchOfIds(rule, peer) ?? mismatchOfProgram(rule, peer);
 }
 
-function mismatchOfIds({ uids, gids, units, exes }: Rule, peer: Peer): RuleField | undefined {
-  if (peer.unmapped === true) return 'users';
-  // A rule that says nobody is for nobody.
-  if (uids === undefined && gids === undefined && units === undefined && exes === undefined) return 'users';
+/** A rule that says nobody is for nobody. */
+function isForNobody({ uids, gids, units, exes }: Rule): boolean {
+  return uids === undefined && gids === undefined && units === undefined && exes === undefined;
+}
+
+function mismatchOfIds(rule: Rule, peer: Peer): RuleField | undefined {
+  const { uids, gids } = rule;
+  if (peer.unmapped === true || isForNobody(rule)) return 'users';
   if (uids !== undefined && !uids.includes(peer.uid)) return 'users';
   if (gids === undefined || gids.some((gid) => gid === peer.gid || peer.groups.includes(gid)))
     return undefined;

@@ -1,6 +1,6 @@
 /** key: the public data of one key, for whoever some rule names and for root. Works while the token is locked. */
 import { AgentError, mechanisms, type Mechanism, type Params, type Result } from '@keyagent/protocol';
-import { mayUse } from '../policy/authorise.js';
+import { mayBeUsed, mayUse, operationOf } from '../policy/authorise.js';
 import type { Asker, Context } from './context.js';
 import { findKey } from './use-key.js';
 
@@ -14,8 +14,8 @@ export function key(params: Params<'key'>, asker: Asker, context: Context): Prom
   }
   const can = [...found.mechanisms, ...found.completed];
   const allowed = (mechanism: Mechanism): boolean => {
-    const operation = mechanism === 'rsa-oaep' || mechanism === 'rsa-pkcs1-tls' ? 'decrypt' : 'sign';
-    return mayUse(asker.peer, found.attributes, { operation, mechanism }, context.rules);
+    const use = { operation: operationOf(mechanism), mechanism };
+    return mayUse(asker.peer, found.attributes, use, context.rules);
   };
   return Promise.resolve({
     uri: found.uri,
@@ -28,6 +28,7 @@ export function key(params: Params<'key'>, asker: Asker, context: Context): Prom
     certificates: certificatesThatFit(found.certificates),
     mechanisms: mechanisms.filter((mechanism) => can.includes(mechanism) && allowed(mechanism)),
     completed: found.completed,
+    usable: mayBeUsed(found.attributes, can, context.rules),
   });
 }
 

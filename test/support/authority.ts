@@ -7,8 +7,8 @@ import path from 'node:path';
 import { mustRun } from './command.js';
 
 const caExtensions = 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n';
-const serverExtensions =
-  'basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n';
+const leafExtensions =
+  'basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n';
 
 export interface Authority {
   /** What a client trusts, PEM. */
@@ -17,7 +17,7 @@ export interface Authority {
   rootFile: string;
   /** File with the intermediate, for SSLCertificateChainFile. */
   chainFile: string;
-  /** Certifies a public key for localhost; answers the file of the certificate, PEM. */
+  /** Certifies a public key for localhost, as server and as client; answers the file of the certificate, PEM. */
   certify(name: string, publicKeyFile: string): Promise<string>;
 }
 
@@ -26,7 +26,7 @@ export async function makeAuthority(folder: string): Promise<Authority> {
   mkdirSync(directory);
   const file = (name: string) => path.join(directory, name);
   writeFileSync(file('ca.ext'), caExtensions);
-  writeFileSync(file('server.ext'), serverExtensions);
+  writeFileSync(file('leaf.ext'), leafExtensions);
   const issue = (subject: string, key: string, issuer: string, extensions: string, out: string) =>
     mustRun('openssl', [
       ...['x509', '-new', '-subj', `/CN=${subject}`, '-days', '2', '-force_pubkey', key],
@@ -61,7 +61,7 @@ export async function makeAuthority(folder: string): Promise<Authority> {
     chainFile: file('intermediate.pem'),
     async certify(name, publicKeyFile) {
       const out = file(`${name}.pem`);
-      await issue('localhost', publicKeyFile, 'intermediate', file('server.ext'), out);
+      await issue('localhost', publicKeyFile, 'intermediate', file('leaf.ext'), out);
       return out;
     },
   };

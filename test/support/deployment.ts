@@ -22,6 +22,10 @@ export interface DeploymentSpec {
   /** Of the token `web`. */
   pin?: string;
   agent?: Partial<AgentSpec>;
+  /** Puts the intermediate on the token as well. */
+  issuers?: boolean;
+  /** Default: one of its own. */
+  folder?: string;
 }
 
 type ServerSpec = Pick<ApacheSpec, 'mpm' | 'directives'> & { keys: readonly string[]; reference: Reference };
@@ -73,10 +77,11 @@ export class Deployment {
 
 /** Everything started and unlocked. */
 export async function deploy(cleanup: Cleanup, spec: DeploymentSpec): Promise<Deployment> {
-  const folder = scratchFolder(cleanup);
+  const folder = spec.folder ?? scratchFolder(cleanup);
   const authority = await makeAuthority(folder);
   const hsm = new SoftHsm(folder, authority);
   const token = await hsm.makeToken('web', spec.keys, spec.pin);
+  if (spec.issuers === true) await hsm.writeCertificate(token, authority.chainFile, 'intermediate');
   const tokens = spec.spare === true ? [token, await hsm.makeToken('spare', spec.keys, '9508-pin')] : [token];
   const agent = await startAgent(cleanup, { folder, hsm, tokens, ...spec.agent });
   await agent.unlock();

@@ -99,6 +99,13 @@ export class SoftHsm {
     return (await mustRun('pkcs11-tool', [...login, ...args], { env: this.env })).stdout;
   }
 
+  /** A certificate that belongs to no key of the token. */
+  async writeCertificate(token: Token, file: string, label: string): Promise<void> {
+    const der = path.join(this.folder, 'object.der');
+    await mustRun('openssl', ['x509', '-in', file, '-outform', 'DER', '-out', der]);
+    await this.pkcs11Tool(token, '--write-object', der, '--type', 'cert', '--label', label, '--id', 'ff01');
+  }
+
   async #makeKey(token: Token, spec: KeySpec, number: number): Promise<TokenKey> {
     const id = number.toString(16).padStart(4, 'a0');
     const name = ['--label', spec.label, '--id', id];

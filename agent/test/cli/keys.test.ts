@@ -24,6 +24,7 @@ function key(certificates: Uint8Array[]): Result<'key'> {
     certificates,
     mechanisms: [],
     completed: [],
+    usable: true,
   };
 }
 

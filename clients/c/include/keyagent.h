@@ -30,6 +30,7 @@
 #define KEYAGENT_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -141,6 +142,9 @@ KA_API ka_algorithm ka_key_algorithm(const ka_key *key);
 KA_API unsigned ka_key_bits(const ka_key *key);
 /** Longest signature in bytes: RSA modulus length; ECDSA in DER 72, 104, 139; 64 for Ed25519. */
 KA_API size_t ka_key_signature_max(const ka_key *key);
+/* Whether some rule lets anybody use the key. Not whether it lets this process: root may load a key for
+ * workers that run under another user. */
+KA_API bool ka_key_usable(const ka_key *key);
 /** SubjectPublicKeyInfo in DER, *len bytes. */
 KA_API const uint8_t *ka_key_spki(const ka_key *key, size_t *len);
 /** Certificates in DER: the key's own, then issuers as far as the token holds them; NULL past the last. */

@@ -71,7 +71,7 @@ static int pem_decode(void *context, OSSL_CORE_BIO *bio, int selection, OSSL_CAL
     uri[len] = '\0';
     kp_key *key = kp_key_open(provider, (const char *)uri);
     if (key == NULL) return 0;
-    int taken = give_uri(provider, key, sink, sink_context);
+    int taken = kp_key_require_usable(key) && give_uri(provider, key, sink, sink_context);
     kp_key_free(key);
     return taken;
 }

@@ -36,6 +36,14 @@ kp_key *kp_key_open(kp_provider *provider, const char *uri) {
     return key;
 }
 
+bool kp_key_require_usable(const kp_key *key) {
+    if (ka_key_usable(key->handle)) return true;
+    kp_raise(key->provider, KA_ERR_DENIED,
+             "no rule lets anybody use %s; name it in a [[rule]] of keyagent.toml, then run keyagent reload",
+             ka_key_uri(key->handle));
+    return false;
+}
+
 kp_key *kp_key_ref(kp_key *key) {
     atomic_fetch_add_explicit(&key->owners, 1, memory_order_relaxed);
     return key;

@@ -52,6 +52,9 @@ typedef struct kp_key {
 kp_key *kp_key_new(kp_provider *provider);
 /** Opens the key that `uri` names; NULL after an error was raised. */
 kp_key *kp_key_open(kp_provider *provider, const char *uri);
+/** False, and an error was raised, if no rule lets anybody use the key: a server that loads it serves in
+ * vain. */
+bool kp_key_require_usable(const kp_key *key);
 kp_key *kp_key_ref(kp_key *key);
 void kp_key_free(kp_key *key); /* NULL is allowed */
 bool kp_key_is_ec(const kp_key *key);

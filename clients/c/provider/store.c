@@ -151,6 +151,7 @@ static int store_load(void *context, OSSL_CALLBACK *sink, void *sink_context,
     if (store_eof(store)) return 0;
     if (store->give_key) {
         store->give_key = false;
+        if (!kp_key_require_usable(store->key)) return 0;
         return give_key(store, sink, sink_context);
     }
     if (store->give_public) {

@@ -120,6 +120,10 @@ size_t ka_key_signature_max(const ka_key *key) {
     return ka_signature_max(key->public_data.algorithm, key->public_data.bits, KA_FORMAT_DER);
 }
 
+bool ka_key_usable(const ka_key *key) {
+    return key->public_data.usable;
+}
+
 const uint8_t *ka_key_spki(const ka_key *key, size_t *len) {
     *len = key->public_data.spki.len;
     return key->public_data.spki.data;

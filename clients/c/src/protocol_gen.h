@@ -147,6 +147,7 @@
 #define KA_WIRE_FIELD_CERTIFICATES "certificates"
 #define KA_WIRE_FIELD_MECHANISMS "mechanisms"
 #define KA_WIRE_FIELD_COMPLETED "completed"
+#define KA_WIRE_FIELD_USABLE "usable"
 #define KA_WIRE_FIELD_ALG "alg"
 #define KA_WIRE_FIELD_MESSAGE "message"
 #define KA_WIRE_FIELD_DIGEST "digest"

@@ -122,7 +122,19 @@ static bool read_certificates(struct ka_reader *reader, struct ka_key_result *ke
     return true;
 }
 
-enum key_field { URI, TOKEN, TOKEN_STATE, STATE, ALGORITHM, BITS, SPKI, CERTIFICATES, MECHANISMS, COMPLETED };
+enum key_field {
+    URI,
+    TOKEN,
+    TOKEN_STATE,
+    STATE,
+    ALGORITHM,
+    BITS,
+    SPKI,
+    CERTIFICATES,
+    MECHANISMS,
+    COMPLETED,
+    USABLE
+};
 
 static bool read_key_field(struct ka_reader *reader, enum key_field field, struct ka_key_result *key) {
     switch (field) {
@@ -146,6 +158,8 @@ static bool read_key_field(struct ka_reader *reader, enum key_field field, struc
         return skip_mechanisms(reader, KA_WIRE_MAX_KEY_RESULT_MECHANISMS);
     case COMPLETED:
         return skip_mechanisms(reader, KA_WIRE_MAX_KEY_RESULT_COMPLETED);
+    case USABLE:
+        return ka_read_bool(reader, &key->usable);
     }
     return false;
 }
@@ -162,6 +176,7 @@ static bool read_key(struct ka_reader *reader, struct ka_key_result *key) {
         [CERTIFICATES] = KA_WIRE_FIELD_CERTIFICATES,
         [MECHANISMS] = KA_WIRE_FIELD_MECHANISMS,
         [COMPLETED] = KA_WIRE_FIELD_COMPLETED,
+        [USABLE] = KA_WIRE_FIELD_USABLE,
     };
     size_t count, field;
     uint32_t seen = 0;

@@ -24,6 +24,7 @@ struct ka_key_result {
     struct ka_span spki;
     struct ka_span certificates[KA_WIRE_MAX_KEY_RESULT_CERTIFICATES];
     size_t certificate_count;
+    bool usable;
 };
 
 struct ka_reply {

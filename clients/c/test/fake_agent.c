@@ -103,7 +103,7 @@ void fake_answer_key(const struct fake_request *request, const char *algorithm, 
     ka_writer_init(&writer, buf, sizeof buf);
     begin_reply(&writer, request->id);
     write_nil(&writer);
-    ka_write_map(&writer, 10);
+    ka_write_map(&writer, 11);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         ka_write_str(&writer, names[i]);
         ka_write_str(&writer, values[i]);
@@ -121,6 +121,8 @@ void fake_answer_key(const struct fake_request *request, const char *algorithm, 
     ka_write_str(&writer, "rsa-pss");
     ka_write_str(&writer, "completed");
     ka_write_array(&writer, 0);
+    ka_write_str(&writer, "usable");
+    ka_write_bool(&writer, true);
     send_reply(&writer, request->from);
 }
 

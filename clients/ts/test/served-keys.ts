@@ -58,6 +58,7 @@ export function describe(uri: string, { algorithm, bits, publicKey }: ServedKey)
     certificates: [],
     mechanisms: [],
     completed: [],
+    usable: true,
   };
 }
 

@@ -81,7 +81,7 @@ static void answer_key(struct agent_with_keys *agent, const struct fake_request 
     ka_write_uint(&writer, 1);
     ka_write_uint(&writer, request->id);
     frame[writer.len++] = 0xc0; /* no error */
-    ka_write_map(&writer, 10);
+    ka_write_map(&writer, 11);
     write_text(&writer, "uri", uri);
     write_text(&writer, "token", "t");
     write_text(&writer, "token_state", "unlocked");
@@ -101,6 +101,8 @@ static void answer_key(struct agent_with_keys *agent, const struct fake_request 
     ka_write_array(&writer, 0);
     ka_write_str(&writer, "completed");
     ka_write_array(&writer, 0);
+    ka_write_str(&writer, "usable");
+    ka_write_bool(&writer, true);
     ka_frame_end(&writer, start);
     OPENSSL_free(spki);
     require(!writer.overflow, "a key does not fit into a frame");
