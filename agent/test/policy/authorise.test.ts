@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { mechanisms, operations, type Mechanism, type Operation } from '@keyagent/protocol';
-import { authorise, isStranger, mayKnow } from '@keyagent/agent/policy/authorise.js';
+import { authorise, isStranger, mayBeUsed, mayKnow } from '@keyagent/agent/policy/authorise.js';
 import type { Peer, Program } from '@keyagent/agent/policy/peer.js';
 import type { Rule } from '@keyagent/agent/policy/rule.js';
 import { rule } from './rules.js';
@@ -179,6 +179,32 @@ test('removing rules never grants anything', () => {
       const fewer = rules.filter((_, i) => i !== drop);
       if (authorise(who, www, sign, rules) === undefined)
         assert.equal(authorise(who, www, sign, fewer), undefined);
+    }),
+  );
+});
+
+const uses: [string, Rule, Mechanism[], boolean][] = [
+  ['a rule for anybody', rule({ uids: [33] }), ['ecdsa'], true],
+  ['a rule by unit', rule({ units: [apache] }), ['ecdsa'], true],
+  ['a rule for nobody', rule({}), ['ecdsa'], false],
+  ['another key', rule({ uids: [33], keys: 'pkcs11:object=mail' }), ['ecdsa'], false],
+  ['another mechanism', rule({ uids: [33], mechanisms: ['ed25519'] }), ['ecdsa'], false],
+  ['one of its mechanisms', rule({ uids: [33], mechanisms: ['rsa-pss'] }), ['rsa-pkcs1', 'rsa-pss'], true],
+  ['another operation', rule({ uids: [33], operations: ['decrypt'] }), ['ecdsa'], false],
+  ['only decryption', rule({ uids: [33], operations: ['decrypt'] }), ['rsa-pss', 'rsa-oaep'], true],
+];
+
+for (const [name, only, can, expected] of uses) {
+  test(`mayBeUsed: ${name}`, () => {
+    assert.equal(mayBeUsed(www, can, [only]), expected);
+    assert.equal(mayBeUsed(www, can, []), false);
+  });
+}
+
+test('whoever is allowed something uses a key that may be used', () => {
+  fc.assert(
+    fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), (who, rules) => {
+      if (authorise(who, www, sign, rules) !== undefined) assert.ok(mayBeUsed(www, ['ecdsa'], rules));
     }),
   );
 });
