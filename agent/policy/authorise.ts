@@ -28,11 +28,7 @@ export function mayUse(
 }
 
 /** Whether some rule lets anybody use the key: if none does, who loads it loads it in vain. */
-export function mayBeUsed(
-  key: Pkcs11Attributes,
-  can: readonly Mechanism[],
-  rules: readonly Rule[],
-): boolean {
+export function mayBeUsed(key: Pkcs11Attributes, can: readonly Mechanism[], rules: readonly Rule[]): boolean {
   return can.some((mechanism) => {
     const use = { operation: operationOf(mechanism), mechanism };
     return rules.some((rule) => allowsSomebody(rule, key, use));
