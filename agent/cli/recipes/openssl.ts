@@ -33,6 +33,7 @@ keyagent = keyagent_sect
 activate = 1
 
 [keyagent_sect]
-${module}${own}activate = 1
+${module}${own}log = stderr
+activate = 1
 ${more}`;
 }

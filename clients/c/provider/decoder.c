@@ -64,8 +64,8 @@ static int pem_decode(void *context, OSSL_CORE_BIO *bio, int selection, OSSL_CAL
     kp_pem found = kp_pem_read(provider, bio, LABEL, uri, &len);
     if (found == KP_PEM_OTHER) return 1;
     if (found == KP_PEM_MALFORMED || !is_uri(uri, len)) {
-        kp_raise(provider, KA_ERR_MALFORMED,
-                 "a " LABEL " holds a pkcs11: URI in base64; write it anew with keyagent ref");
+        kp_raise_loading(provider, KA_ERR_MALFORMED,
+                         "a " LABEL " holds a pkcs11: URI in base64; write it anew with keyagent ref");
         return 0;
     }
     uri[len] = '\0';

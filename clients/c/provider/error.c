@@ -3,6 +3,8 @@
  * logs show first, so it names the cause; the text after it says what to do.
  */
 #include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
 #include "provider.h"
 
 #define REASON(status, text)                                                                                 \
@@ -46,4 +48,30 @@ void kp_error_raise(const kp_provider *provider, ka_status status, const char *f
     core->set_error_debug(core->handle, file, line, function);
     core->vset_error(core->handle, (uint32_t)-status, format, arguments);
     va_end(arguments);
+}
+
+static const char *reason_of(ka_status status) {
+    for (const OSSL_ITEM *reason = kp_error_reasons(); reason->ptr != NULL; reason++)
+        if (reason->id == (unsigned)-status) return reason->ptr;
+    return "ERROR";
+}
+
+/* One write, so that lines of several processes do not mix; no control characters, so that a line stays one.
+ */
+void kp_error_log(const kp_provider *provider, ka_status status, const char *format, ...) {
+    if (!provider->logs) return;
+    char line[sizeof(((ka_error *)NULL)->message) + 64];
+    size_t len = (size_t)snprintf(line, 48, "keyagent: %s: ", reason_of(status));
+    va_list arguments;
+    va_start(arguments, format);
+    int text_len = vsnprintf(line + len, sizeof(line) - len - 1, format, arguments);
+    va_end(arguments);
+    if (text_len < 0) return;
+    size_t room = sizeof(line) - len - 2;
+    len += (size_t)text_len < room ? (size_t)text_len : room;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = '?';
+    line[len++] = '\n';
+    ssize_t written = write(STDERR_FILENO, line, len);
+    (void)written; /* there is nowhere left to say so */
 }

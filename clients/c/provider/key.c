@@ -21,7 +21,7 @@ kp_key *kp_key_open(kp_provider *provider, const char *uri) {
     if (key == NULL) return NULL;
     ka_error error;
     if (ka_key_open(client, uri, &key->handle, &error) != KA_OK) {
-        kp_raise_error(provider, &error);
+        kp_raise_loading(provider, error.code, "%s", error.message);
         kp_key_free(key);
         return NULL;
     }
@@ -38,9 +38,10 @@ kp_key *kp_key_open(kp_provider *provider, const char *uri) {
 
 bool kp_key_require_usable(const kp_key *key) {
     if (ka_key_usable(key->handle)) return true;
-    kp_raise(key->provider, KA_ERR_DENIED,
-             "no rule lets anybody use %s; name it in a [[rule]] of keyagent.toml, then run keyagent reload",
-             ka_key_uri(key->handle));
+    kp_raise_loading(
+        key->provider, KA_ERR_DENIED,
+        "no rule lets anybody use %s; name it in a [[rule]] of keyagent.toml, then run keyagent reload",
+        ka_key_uri(key->handle));
     return false;
 }
 

@@ -6,7 +6,9 @@
  * Configuration (openssl.cnf, section of the provider):
  *   socket = PATH              the agent's socket; the environment's KEYAGENT_SOCK wins
  *   export = refuse | public   what a request for the whole key pair gets; see keymgmt.c
+ *   log = none | stderr        where it is said that a key was not loaded, beside libcrypto's error queue
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -20,9 +22,8 @@
 ka_client *kp_provider_client(kp_provider *provider) {
     ka_client *client = atomic_load(&provider->client);
     if (client != NULL) return client;
-    if (provider->bad_export != NULL) {
-        kp_raise(provider, KA_ERR_INVALID, "openssl.cnf says export = %s: write refuse or public",
-                 provider->bad_export);
+    if (provider->bad_setting != NULL) {
+        kp_raise_loading(provider, KA_ERR_INVALID, "openssl.cnf says %s", provider->bad_setting);
         return NULL;
     }
 
@@ -30,7 +31,7 @@ ka_client *kp_provider_client(kp_provider *provider) {
     const char *path = secure_getenv("KEYAGENT_SOCK") != NULL ? NULL : provider->socket_path;
     ka_error error;
     if (ka_client_new(path, &client, &error) != KA_OK) {
-        kp_raise_error(provider, &error);
+        kp_raise_loading(provider, error.code, "%s", error.message);
         return NULL;
     }
     /* No lock: one held by another thread while the process forks would never be released in the child. */
@@ -93,7 +94,7 @@ static void provider_teardown(void *context) {
     kp_provider *provider = context;
     ka_client_free(atomic_load(&provider->client));
     free(provider->socket_path);
-    free(provider->bad_export);
+    free(provider->bad_setting);
     free(provider);
 }
 
@@ -142,20 +143,27 @@ static bool copy_text(const char *text, char **out) {
     return text == NULL || *out != NULL;
 }
 
-/* A wrong word is kept for the first use of a key: libcrypto drops a provider that fails here without a word.
- */
+/* Whether `word` is the second of two; another word than either is remembered. A wrong one is kept for the
+ * first use of a key: libcrypto drops a provider that fails here without a word. */
+static bool read_choice(kp_provider *provider, const char *name, const char *word, const char *no,
+                        const char *yes, bool *chosen) {
+    *chosen = strcmp(word, yes) == 0;
+    if (*chosen || strcmp(word, no) == 0 || provider->bad_setting != NULL) return true;
+    return asprintf(&provider->bad_setting, "%s = %s: write %s or %s", name, word, no, yes) > 0;
+}
+
 static bool read_configuration(kp_provider *provider) {
-    const char *socket_path = NULL, *export = "refuse";
+    const char *socket_path = NULL, *export = "refuse", *log = "none";
     OSSL_PARAM params[] = {
         OSSL_PARAM_utf8_ptr("socket", &socket_path, 0),
         OSSL_PARAM_utf8_ptr("export", &export, 0),
+        OSSL_PARAM_utf8_ptr("log", &log, 0),
         OSSL_PARAM_END,
     };
-    if (!provider->core.get_params(provider->core.handle, params)) return false;
-    provider->export_public = strcmp(export, "public") == 0;
-    bool known = provider->export_public || strcmp(export, "refuse") == 0;
-    return copy_text(socket_path, &provider->socket_path) &&
-           copy_text(known ? NULL : export, &provider->bad_export);
+    return provider->core.get_params(provider->core.handle, params) &&
+           copy_text(socket_path, &provider->socket_path) &&
+           read_choice(provider, "export", export, "refuse", "public", &provider->export_public) &&
+           read_choice(provider, "log", log, "none", "stderr", &provider->logs);
 }
 
 KA_API int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,

@@ -32,7 +32,8 @@ typedef struct kp_provider {
     char *socket_path;           /* from the configuration; NULL: the library's own default */
     bool export_public;          /* `export = public`: see keymgmt.c */
     uint8_t mark[KP_MARK_SIZE];  /* random; see decoder.c */
-    char *bad_export;            /* another word than public or refuse; NULL: none */
+    bool logs;                   /* `log = stderr` */
+    char *bad_setting;           /* what is wrong with the configuration; NULL: nothing */
     _Atomic(ka_client *) client; /* made at first use, shared by all keys */
 } kp_provider;
 
@@ -65,6 +66,11 @@ const char *kp_key_type(const kp_key *key);
 #define kp_raise(provider, status, ...)                                                                      \
     kp_error_raise(provider, status, KP_FILE, __LINE__, __func__, __VA_ARGS__)
 /** Raises what the library said. */
+/** The same for what goes wrong when a key is loaded: on standard error too, if the configuration says so.
+ * Some servers end with no word of what is on the error queue. */
+#define kp_raise_loading(provider, status, ...)                                                              \
+    (kp_raise(provider, status, __VA_ARGS__), kp_error_log(provider, status, __VA_ARGS__))
+
 #define kp_raise_error(provider, error) kp_raise(provider, (error)->code, "%s", (error)->message)
 #ifdef __FILE_NAME__ /* without the folder, which is the builder's */
 #define KP_FILE __FILE_NAME__
@@ -73,6 +79,8 @@ const char *kp_key_type(const kp_key *key);
 #endif
 void kp_error_raise(const kp_provider *provider, ka_status status, const char *file, int line,
                     const char *function, const char *format, ...) __attribute__((format(printf, 6, 7)));
+void kp_error_log(const kp_provider *provider, ka_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 const OSSL_ITEM *kp_error_reasons(void);
 
 /* The default provider's names: libcrypto takes two keys for the same type when their names are the same. */

@@ -48,7 +48,7 @@ static bool plan(kp_store *store, const char *uri) {
 
     store->certificate_end = 1;
     if (certificates > 0) return true;
-    kp_raise(store->key->provider, KA_ERR_NOT_FOUND, "the token holds no certificate for %s", uri);
+    kp_raise_loading(store->key->provider, KA_ERR_NOT_FOUND, "the token holds no certificate for %s", uri);
     return false;
 }
 
