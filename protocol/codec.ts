@@ -1,13 +1,10 @@
 /**
- * Bytes <-> messages. Decoding: strict scan, msgpackr for the values, closed schema; nothing else in the
+ * Bytes <-> messages. Decoding: the strict subset of MessagePack, then the closed schema; nothing else in the
  * project sees bytes of a peer. Encoding checks the same schema, so a defect here never reaches the wire.
  * Binary fields of a decoded message are views of its body.
  */
-import { Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr';
 import { AgentError, type AgentErrorOptions, type ErrorCode } from './errors.js';
-import { frameHeaderLength } from './frame.js';
-import { limits } from './limits.js';
-import { scan } from './scan.js';
+import { pack } from './pack.js';
 import {
   errorFields,
   isMethod,
@@ -20,12 +17,10 @@ import {
   type Reply,
   type Request,
 } from './schema.js';
+import { unpack } from './unpack.js';
 import { isMap, validate } from './validate.js';
 
 const messageType = { request: 0, reply: 1, notice: 2 } as const;
-const options = { useRecords: false, variableMapSize: true, mapsAsObjects: true, moreTypes: false } as const;
-const packr = new Packr(options);
-const unpackr = new Unpackr(options);
 
 /** Why a body was refused. `id`: the request it answers to, 0 if that cannot be told. */
 export class CodecError extends AgentError {
@@ -86,7 +81,7 @@ export function decodeIncoming(body: Uint8Array, face: Face): Request | Notice {
   let id = 0;
   try {
     id = peekRequestId(body);
-    const message = unpack(body);
+    const message = arrayOf(body);
     if (message[0] === messageType.notice) return noticeOf(message, 'requester');
     if (message[0] !== messageType.request || message.length !== 4 || id === 0) {
       throw malformed('neither a request nor a notification');
@@ -103,7 +98,7 @@ export function decodeIncoming(body: Uint8Array, face: Face): Request | Notice {
  */
 export function decodeReply(body: Uint8Array, methodOf: (id: number) => Method | undefined): Reply | Notice {
   try {
-    const message = unpack(body);
+    const message = arrayOf(body);
     if (message[0] === messageType.notice) return noticeOf(message, 'agent');
     if (message[0] !== messageType.reply || message.length !== 4) {
       throw malformed('neither a reply nor a notification');
@@ -153,9 +148,8 @@ function noticeOf(message: readonly unknown[], from: 'requester' | 'agent'): Not
   return { method, params } as unknown as Notice;
 }
 
-function unpack(body: Uint8Array): readonly unknown[] {
-  scan(body);
-  const message: unknown = unpackr.unpack(body);
+function arrayOf(body: Uint8Array): readonly unknown[] {
+  const message = unpack(body);
   if (!Array.isArray(message)) throw malformed('a message that is not an array');
   return message as unknown[];
 }
@@ -195,24 +189,11 @@ function encode(
 ): Buffer {
   try {
     validate(fields, value, what);
-    const frame = pack(message);
-    // For what no schema sees: text that has no UTF-8 (lone surrogates), or begins with a byte order mark.
-    scan(frame.subarray(frameHeaderLength));
-    return frame;
+    return pack(message);
   } catch (error) {
     if (!(error instanceof AgentError) || error.code === 'TOO_LARGE') throw error;
     throw new AgentError(blame, error.message, { cause: error });
   }
-}
-
-function pack(message: readonly unknown[]): Buffer {
-  const frame = packr.pack(message, RESERVE_START_SPACE | frameHeaderLength);
-  const length = frame.length - frameHeaderLength;
-  if (length > limits.frame) {
-    throw new AgentError('TOO_LARGE', `the message takes ${length} bytes of at most ${limits.frame}`);
-  }
-  frame.writeUInt32BE(length, 0);
-  return frame;
 }
 
 function malformed(reason: string): AgentError {

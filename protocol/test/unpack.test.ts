@@ -1,20 +1,24 @@
-/** The scanner against msgpackr: what it lets through decodes; it never throws anything but MALFORMED. */
+/** Unpacking and packing against msgpackr, which reads and writes more: what passes here is the same there. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Packr, unpack } from 'msgpackr';
-import { AgentError } from '@keyagent/protocol';
+import { Packr, unpack as referenceUnpack } from 'msgpackr';
+import { AgentError, limits } from '@keyagent/protocol';
 
 // Not part of the package's face, so loaded from where it is built.
-const { scan } = (await import(
-  new URL('../../dist/scan.js', import.meta.url).href
-)) as typeof import('../scan.js');
+const { unpack } = (await import(
+  new URL('../../dist/unpack.js', import.meta.url).href
+)) as typeof import('../unpack.js');
+const { pack } = (await import(
+  new URL('../../dist/pack.js', import.meta.url).href
+)) as typeof import('../pack.js');
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
+const referencePack = (value: unknown): Buffer => packr.pack(value);
 
 function accepts(body: Uint8Array): boolean {
   try {
-    scan(body);
+    unpack(body);
     return true;
   } catch (error) {
     assert(error instanceof AgentError && error.code === 'MALFORMED', String(error));
@@ -22,7 +26,7 @@ function accepts(body: Uint8Array): boolean {
   }
 }
 
-test('scan accepts each type of the subset at the top level', () => {
+test('unpack accepts each type of the subset at the top level', () => {
   for (const body of [
     'c0',
     'c2',
@@ -47,7 +51,7 @@ test('scan accepts each type of the subset at the top level', () => {
   }
 });
 
-test('scan refuses each type byte outside the subset', () => {
+test('unpack refuses each type byte outside the subset', () => {
   const outside = [
     0xc1, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcf, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8,
     0xdb, 0xdd, 0xdf,
@@ -59,7 +63,7 @@ test('scan refuses each type byte outside the subset', () => {
   }
 });
 
-test('scan counts depth: four containers pass, five do not', () => {
+test('unpack counts depth: four containers pass, five do not', () => {
   assert(accepts(Buffer.from('91919190', 'hex')));
   assert(accepts(Buffer.from('9191919100', 'hex')));
   assert(!accepts(Buffer.from('9191919190', 'hex')));
@@ -68,7 +72,7 @@ test('scan counts depth: four containers pass, five do not', () => {
   assert(!accepts(Buffer.alloc(16384, 0x91)));
 });
 
-test('scan sees a key twice in the same map only', () => {
+test('unpack sees a key twice in the same map only', () => {
   assert(!accepts(Buffer.from('82a16100a16100', 'hex')));
   assert(!accepts(Buffer.from('82a16100d9016100', 'hex')));
   assert(!accepts(Buffer.from('83a16181a16200a16300a16100', 'hex')));
@@ -77,7 +81,7 @@ test('scan sees a key twice in the same map only', () => {
   assert(accepts(Buffer.from('82a0 00a16100'.replace(' ', ''), 'hex')));
 });
 
-test('scan takes 32 pairs and no more', () => {
+test('unpack takes 32 pairs and no more', () => {
   const pairs = (count: number): Buffer =>
     Buffer.concat([
       Buffer.of(0xde, 0, count),
@@ -87,7 +91,7 @@ test('scan takes 32 pairs and no more', () => {
   assert(!accepts(pairs(33)));
 });
 
-test('scan is quick with a frame full of small maps', () => {
+test('unpack is quick with a frame full of small maps', () => {
   const map = Buffer.from('82a16100a16200', 'hex');
   const count = 2300;
   const body = Buffer.concat([
@@ -122,18 +126,20 @@ function depthOf(value: unknown): number {
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
 
-test('scan accepts whatever msgpackr writes of the allowed types up to the depth, and it reads back the same', () => {
+test('unpack reads whatever msgpackr writes of the allowed types up to the depth', () => {
   fc.assert(
     fc.property(tree, (value) => {
       const body = packr.pack(value);
       assert.equal(accepts(body), depthOf(value) <= 4);
+      if (depthOf(value) <= 4) assert.deepEqual(unpack(body), value);
+      // A second time, now that its texts were seen.
       if (depthOf(value) <= 4) assert.deepEqual(unpack(body), value);
     }),
     { numRuns: 3000 },
   );
 });
 
-test('what scan accepts of arbitrary bytes, msgpackr reads to the end', () => {
+test('what unpack accepts of arbitrary bytes, msgpackr reads the same', () => {
   // Bytes that begin containers and strings are more likely, so that some pass.
   const byte = fc.oneof(
     fc.integer({ min: 0, max: 255 }),
@@ -145,9 +151,54 @@ test('what scan accepts of arbitrary bytes, msgpackr reads to the end', () => {
       const body = Buffer.from(bytes);
       if (!accepts(body)) return;
       accepted++;
-      assert.doesNotThrow(() => unpack(body) as unknown);
+      assert.deepEqual(unpack(body), referenceUnpack(body));
     }),
     { numRuns: 20000 },
   );
   assert(accepted > 100, `${accepted} accepted`);
+});
+
+test('msgpackr reads whatever pack writes, and so does unpack', () => {
+  fc.assert(
+    fc.property(tree, (value) => {
+      if (referencePack(value).length > limits.frame) {
+        assert.throws(() => pack(value), { code: 'TOO_LARGE' });
+        return;
+      }
+      const frame = pack(value);
+      assert.equal(frame.readUInt32BE(0), frame.length - 4);
+      assert.deepEqual(referenceUnpack(frame.subarray(4)), value);
+      if (depthOf(value) <= 4) assert.deepEqual(unpack(frame.subarray(4)), value);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test('pack writes the shortest form', () => {
+  const texts = ['', 'a'.repeat(31), 'a'.repeat(32), 'a'.repeat(255), 'a'.repeat(256), 'é'.repeat(16)];
+  const numbers = [0, 127, 128, 255, 256, 65535, 65536, 0xffffffff];
+  const bytes = [0, 255, 256].map((length) => Buffer.alloc(length));
+  for (const value of [...texts, ...numbers, ...bytes, null, true, Array(16).fill(0)]) {
+    assert.deepEqual(pack(value).subarray(4), referencePack(value));
+  }
+});
+
+test('pack refuses what the subset cannot say, and more than a frame', () => {
+  for (const value of [-1, 1.5, 2 ** 32, NaN, 1n, undefined, '\ud800', { '\udc00': 1 }, '\ufeffa']) {
+    assert.throws(() => pack([value]), { code: 'MALFORMED' });
+  }
+  assert.equal(pack(Buffer.alloc(16381)).length, 16388);
+  for (const value of [
+    Buffer.alloc(16382),
+    'a'.repeat(16382),
+    Array(16382).fill(0),
+    Array(1000).fill('a'.repeat(40)),
+  ]) {
+    assert.throws(() => pack(value), { code: 'TOO_LARGE' });
+  }
+});
+
+test('a map with the name of what objects inherit from inherits nothing from it, and shows the field', () => {
+  const map = unpack(Buffer.from('81a95f5f70726f746f5f5f80', 'hex')) as object;
+  assert.deepEqual([Object.keys(map), Object.getPrototypeOf(map)], [['__proto__'], Object.prototype]);
 });
