@@ -66,7 +66,8 @@ export class Channel {
   }
 
   #send(message: unknown): void {
-    if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
+    // After every reply that is ready now: those of operations that run on this thread are ready within this turn.
+    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush());
     const body = packr.pack(message);
     this.#outgoing.push(encodeFrame(body));
     wipe(body);

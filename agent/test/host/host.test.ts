@@ -253,11 +253,20 @@ function readMemory(pid: number): Buffer[] {
     const [, from = '', to = ''] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
     if (from === '') continue;
     const region = Buffer.alloc(Number(BigInt(`0x${to}`) - BigInt(`0x${from}`)));
-    const length = readSync(memory, region, 0, region.length, BigInt(`0x${from}`));
-    regions.push(region.subarray(0, length));
+    regions.push(region.subarray(0, readRegion(memory, region, BigInt(`0x${from}`))));
   }
   closeSync(memory);
   return regions;
+}
+
+/** @returns 0 for a region that the process gave back since its list was read */
+function readRegion(memory: number, region: Buffer, from: bigint): number {
+  try {
+    return readSync(memory, region, 0, region.length, from);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EIO') return 0;
+    throw error;
+  }
 }
 
 function summary(keys: readonly HostKey[]): unknown[] {
