@@ -11,21 +11,24 @@ export interface ConnectOptions {
   notify?: boolean;
   /** For connecting and hello together; 10 seconds if absent. */
   timeoutMs?: number;
+  /** Gives up; it does not concern the Caller that was made. */
+  signal?: AbortSignal;
   /** Owners of the socket that are trusted besides root, this user and the agent's own user in its own directory. */
   trustedUids?: readonly number[];
 }
 
 /**
  * @throws AgentError UNAVAILABLE (nothing listens), UNTRUSTED (somebody else's socket), DENIED (its permissions), TIMEOUT,
- *         UNSUPPORTED (no common version)
+ *         CANCELLED, UNSUPPORTED (no common version)
  */
 export async function connectCaller(path: string, options: ConnectOptions = {}): Promise<Caller> {
-  const { timeoutMs = 10_000, trustedUids = [], ...about } = options;
+  const { timeoutMs = 10_000, trustedUids = [], signal, ...about } = options;
   const startedAt = performance.now();
   refuseUntrustedSocket(path, { euid: process.geteuid?.() ?? 0, others: trustedUids });
   const caller = new Caller(await openSocket(path, timeoutMs));
   try {
-    await caller.hello(about, { timeoutMs: Math.max(1, timeoutMs - (performance.now() - startedAt)) });
+    const remainingMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
+    await caller.hello(about, { timeoutMs: remainingMs, ...(signal === undefined ? {} : { signal }) });
     return caller;
   } catch (error) {
     caller.close();

@@ -2,7 +2,7 @@
  * One connection that is made again when it was lost. Input: calls. Output: results; a call is repeated at most
  * once, within its time, and only after the connection was lost before the answer (PROTOCOL.md section 6).
  */
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   AgentError,
@@ -49,10 +49,11 @@ const longestTimeoutMs = 0x7fffffff;
 export class Connection extends EventEmitter<ConnectionEvents> {
   readonly #settings: ConnectionSettings;
   #link: Link | undefined;
-  #dialling: Promise<Caller> | undefined;
+  #dialling: Promise<void> | undefined;
   #redial: NodeJS.Timeout | undefined;
   #holdsProcess = true;
-  #closed = false;
+  /** Ends what is under way when the client is closed. */
+  readonly #closing = new AbortController();
 
   constructor(settings: ConnectionSettings) {
     super();
@@ -71,7 +72,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
     clearTimeout(this.#redial);
     this.#link?.caller.close();
   }
@@ -89,30 +90,40 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   async call<M extends Method>(method: M, params: Params<M>, options: CallOptions = {}): Promise<Result<M>> {
     const { timeoutMs = this.#settings.timeoutMs, signal } = options;
     const deadline = performance.now() + checkedTimeout(timeoutMs);
-    const first = this.#live() ?? (await this.#dialled(deadline, signal));
+    // One signal for many calls is no leak: each call takes its listener away again.
+    if (signal instanceof EventTarget) setMaxListeners(0, signal);
+    const first = this.#live() ?? (await this.#connected(deadline, signal));
     try {
       return await first.call(method, params, remaining(deadline, signal));
     } catch (error) {
-      if (this.#closed || !isUnavailable(error)) throw error;
-      const second = this.#live() ?? (await this.#dialled(deadline, signal));
+      if (this.#isClosed() || !isUnavailable(error)) throw error;
+      const second = await this.#connected(deadline, signal);
       return await second.call(method, markedRepeat(method, params), remaining(deadline, signal));
     }
   }
 
+  #isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
   #live(): Caller | undefined {
-    if (this.#closed) throw new AgentError('UNAVAILABLE', 'this client was closed; connect again');
+    if (this.#isClosed()) throw closed();
     if (this.#link === undefined || this.#link.caller.closed) return undefined;
     if (this.#link.euid === process.geteuid?.()) return this.#link.caller;
     this.#link.caller.close();
     return undefined;
   }
 
-  /** A connection that all who wait for one share; each waits no longer than it will. */
-  #dialled(deadline: number, signal: AbortSignal | undefined): Promise<Caller> {
-    return waitFor(this.#sharedDial(), deadline, signal);
+  /** All who wait for a connection share it, unless the user changed meanwhile; each waits no longer than it will. */
+  async #connected(deadline: number, signal: AbortSignal | undefined): Promise<Caller> {
+    for (;;) {
+      const live = this.#live();
+      if (live !== undefined) return live;
+      await waitFor(this.#sharedDial(), deadline, signal);
+    }
   }
 
-  #sharedDial(): Promise<Caller> {
+  #sharedDial(): Promise<void> {
     this.#dialling ??= this.#dial(absenceMs).finally(() => {
       this.#dialling = undefined;
     });
@@ -120,24 +131,31 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   }
 
   /** @param patienceMs how long to go on while no agent listens */
-  async #dial(patienceMs: number): Promise<Caller> {
-    const { path, name, trustedUids, timeoutMs } = this.#settings;
+  async #dial(patienceMs: number): Promise<void> {
+    const { path, ...about } = this.#settings;
+    const { signal } = this.#closing;
     const giveUpAt = performance.now() + patienceMs;
-    for (let pauseMs = firstPauseMs; ; pauseMs *= 2) {
+    for (let pauseMs = firstPauseMs; !this.#isClosed(); pauseMs *= 2) {
+      const euid = process.geteuid?.();
       try {
-        return this.#adopt(await connectCaller(path, { name, notify: true, timeoutMs, trustedUids }));
+        const caller = await connectCaller(path, { ...about, notify: true, signal });
+        this.#adopt({ caller, euid });
+        return;
       } catch (error) {
-        if (this.#closed || !isUnavailable(error) || performance.now() + pauseMs > giveUpAt) throw error;
-        // Calls that wait hold the process by their own timers.
-        await delay(pauseMs, undefined, { ref: this.#holdsProcess });
+        if (this.#isClosed()) break;
+        if (!isUnavailable(error) || performance.now() + pauseMs > giveUpAt) throw error;
+        // Calls that wait hold the process by their own timers. An early end is seen at once, above.
+        await delay(pauseMs, undefined, { ref: this.#holdsProcess, signal }).catch(() => undefined);
       }
     }
+    throw closed();
   }
 
-  #adopt(caller: Caller): Caller {
+  #adopt(link: Link): void {
+    const { caller } = link;
     const isFirst = this.#link === undefined;
     clearTimeout(this.#redial);
-    this.#link = { caller, euid: process.geteuid?.() };
+    this.#link = link;
     caller.on('notice', (notice) => this.emit('notice', notice));
     caller.on('close', (reason) => {
       if (reason === undefined) return;
@@ -145,9 +163,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       this.emit('lost', reason);
     });
     if (!this.#holdsProcess) caller.unref();
-    if (this.#closed) caller.close();
+    if (this.#isClosed()) caller.close();
     else if (!isFirst) this.emit('restored');
-    return caller;
   }
 
   /** Calls connect by themselves; this is for a program that waits for events. */
@@ -155,11 +172,15 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#redial = setTimeout(() => {
       this.#sharedDial().catch(() => {
         // Whoever needs the connection hears why there is none from its own call.
-        if (!this.#closed) this.#redialAfter(idlePauseMs);
+        if (!this.#isClosed()) this.#redialAfter(idlePauseMs);
       });
     }, pauseMs);
     if (!this.#holdsProcess) this.#redial.unref();
   }
+}
+
+function closed(): AgentError {
+  return new AgentError('UNAVAILABLE', 'this client was closed; connect again');
 }
 
 function isUnavailable(error: unknown): boolean {

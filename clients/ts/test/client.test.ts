@@ -123,6 +123,22 @@ test('a call ends when its signal fires', async (t) => {
   await assert.rejects(call, { code: 'CANCELLED' });
 });
 
+test('one signal for many calls ends them all, and nobody warns of a leak', async (t) => {
+  const { client } = await open(t, (request) => (request.method === 'sign' ? 'silence' : answerKey(request)));
+  const warnings: string[] = [];
+  const onWarning = ({ name }: Error): number => warnings.push(name);
+  process.on('warning', onWarning);
+  t.after(() => process.off('warning', onWarning));
+  const key = await client.key('pkcs11:object=ed');
+  const controller = new AbortController();
+  const options = { signal: controller.signal };
+  const calls = Array.from({ length: 50 }, () => key.sign('ed25519', Buffer.of(1), options));
+  await client.key('pkcs11:object=ed');
+  controller.abort();
+  for (const call of calls) await assert.rejects(call, { code: 'CANCELLED' });
+  assert.deepEqual(warnings, []);
+});
+
 test('state, rotated and disconnected are told', async (t) => {
   const { agent, client } = await open(t, answerKey);
   const state = once(client, 'state');

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
-import { chmodSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connect, type Client, type Key } from '@keyagent/client';
 import { AgentError, type Request } from '@keyagent/protocol';
@@ -95,6 +98,31 @@ test('a call that waits for the agent ends at its own timeout or signal', async 
   await patient;
 });
 
+test('a call that waits for the agent ends when the client is closed', async (t) => {
+  const { agent, client, key } = await open(t, answerKey);
+  await agent.stop();
+  const call = key.sign('ed25519', message);
+  client.close();
+  await assert.rejects(call, { code: 'UNAVAILABLE', message: /closed/ });
+});
+
+test('connecting that is given up leaves no connection behind', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'keyagent-client-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const socket = join(folder, 'agent.sock');
+  const silent = createServer().listen(socket);
+  await once(silent, 'listening');
+  t.after(() => silent.close());
+  const accepted = once(silent, 'connection') as Promise<[Socket]>;
+  const controller = new AbortController();
+  const client = connect({ socket, signal: controller.signal });
+  const [peer] = await accepted;
+  const ended = once(peer.resume(), 'end');
+  controller.abort();
+  await assert.rejects(client, { code: 'CANCELLED' });
+  await ended;
+});
+
 const isRoot = process.geteuid?.() === 0;
 
 test('a program that changed its user gets a connection of its own', { skip: !isRoot }, async (t) => {
@@ -110,4 +138,21 @@ test('a program that changed its user gets a connection of its own', { skip: !is
     process.seteuid?.(0);
   }
   assert.equal(agent.connections, 2);
+});
+
+test('one that changes it while it connects too', { skip: !isRoot }, async (t) => {
+  const { agent, client, key } = await open(t, answerKey);
+  chmodSync(agent.path, 0o666);
+  chmodSync(dirname(agent.path), 0o755);
+  const lost = once(client, 'disconnected');
+  agent.hangUp();
+  await lost;
+  const call = key.sign('ed25519', message);
+  process.seteuid?.(65534);
+  try {
+    await call;
+  } finally {
+    process.seteuid?.(0);
+  }
+  assert.equal(agent.connections, 3);
 });
