@@ -34,7 +34,7 @@ const pages: Record<Program, KindName> = {
 
 test('every page in docs/servers/ is tried', () => {
   const names = readdirSync(path.join(root, 'docs/servers')).map((name) => path.basename(name, '.md'));
-  assert.deepEqual(names.sort(), [...Object.keys(pages), 'curl', 'node'].sort());
+  assert.deepEqual(names.sort(), [...Object.keys(pages), 'curl', 'matrix', 'node'].sort());
 });
 
 for (const [page, kind] of Object.entries(pages) as [Program, KindName][]) {

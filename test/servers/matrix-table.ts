@@ -1,6 +1,6 @@
 /** docs/servers/matrix.md: what the matrix measured. Written when asked, so that a test leaves no trace otherwise. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../support/paths.js';
 import type { Cell } from './cells.js';
@@ -20,7 +20,15 @@ export interface Shaken {
   because: string | undefined;
 }
 
+/** What one file of tests measured. */
+interface Part {
+  cells: readonly (Cell & Tally)[];
+  shaken: readonly Shaken[];
+}
+
 const file = path.join(root, 'docs/servers/matrix.md');
+/** One file for each part: the files of tests run beside each other. */
+const parts = path.join(root, 'build/matrix');
 const packages = [
   'apache2-bin',
   'nginx',
@@ -41,7 +49,21 @@ export function rowOf({ server, key, mode }: Cell): string {
   return `| ${server} | ${key} | ${mode} |`;
 }
 
-export function writeTable(cells: readonly (Cell & Tally)[], shaken: readonly Shaken[]): void {
+/** Keeps what was measured, and writes the table of all that is kept; if the environment asks for it. */
+export function record(group: string, part: Part): void {
+  if (process.env.KEYAGENT_WRITE_MATRIX !== '1') return;
+  mkdirSync(parts, { recursive: true });
+  writeFileSync(path.join(parts, `${group}.json`), JSON.stringify(part));
+  const all = readdirSync(parts).map(
+    (name) => JSON.parse(readFileSync(path.join(parts, name), 'utf8')) as Part,
+  );
+  writeTable(
+    all.flatMap((each) => each.cells),
+    all.flatMap((each) => each.shaken),
+  );
+}
+
+function writeTable(cells: Part['cells'], shaken: Part['shaken']): void {
   const versions = packages.map((name) =>
     execFileSync('dpkg-query', ['-W', '-f=${Package} ${Version}', name]),
   );

@@ -36,6 +36,9 @@ export interface ServerSpec {
   crash?: RegExp;
 }
 
+/** Under valgrind it takes long. */
+const startMs = 60_000;
+
 export class Server {
   readonly #spec: ServerSpec;
   readonly #daemon: Daemon;
@@ -131,12 +134,13 @@ export class Server {
   protected async accepts(): Promise<void> {
     const { ports, httpPort, started } = this.#spec;
     const all = [...ports.values(), ...(httpPort === undefined ? [] : [httpPort])];
-    await waitFor(`${this.name} accepts connections`, async () => {
+    const accepts = async () => {
       this.mustRun();
       if (started !== undefined && this.#occurrences(started) === 0) return false;
       const open = await Promise.all(all.map(acceptsTcp));
       return open.every(Boolean);
-    });
+    };
+    await waitFor(`${this.name} accepts connections`, accepts, startMs);
   }
 
   #occurrences(text: string | undefined): number {
