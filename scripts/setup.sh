@@ -60,6 +60,15 @@ forbid_services() {
   trap '"${as_root[@]}" rm -f "$policy"' EXIT
 }
 
+# Unpacked, not installed: installed, this engine takes every pkcs11: URI that Apache is given, on the whole machine.
+unpack_engine() {
+  local folder=build/debian
+  [[ ! -e $folder/usr ]] || return 0
+  mkdir -p $folder
+  (cd $folder && apt-get -qq download libengine-pkcs11-openssl && dpkg -x libengine-pkcs11-openssl_*.deb .) 2>/dev/null ||
+    fail 'apt-get could not download libengine-pkcs11-openssl'
+}
+
 # node-gyp takes Node's headers from here instead of downloading them: from beside Node, or a system-wide Node's, which
 # do as well, because the packages keep to the stable Node-API. From version 11 on it reads the second variable, and
 # npm warns of the first.
@@ -98,6 +107,7 @@ command -v node >/dev/null || fail 'Node is missing; install Node 20 or newer'
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
   fail "Node $(node --version) is too old; install Node 20 or newer"
 install_packages
+unpack_engine
 use_node_headers
 install_npm_packages
 load_native_packages
