@@ -42,6 +42,13 @@ static void keymgmt_free(void *keydata) {
     kp_key_free(keydata);
 }
 
+/* A key never changes, so its copy is another owner. There is no copy of a part of it. */
+static OSSL_FUNC_keymgmt_dup_fn keymgmt_dup;
+static void *keymgmt_dup(const void *keydata, int selection) {
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0) return NULL;
+    return kp_key_ref((kp_key *)keydata);
+}
+
 /* A reference is the address of the pointer that store and decoder hold; taking the key empties it. */
 static OSSL_FUNC_keymgmt_load_fn keymgmt_load;
 static void *keymgmt_load(const void *reference, size_t reference_size) {
@@ -116,6 +123,7 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *sink, voi
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_IMPORT_TYPES, keymgmt_import_types),                                   \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_LOAD, keymgmt_load),                                                   \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_FREE, keymgmt_free), KP_FUNCTION(OSSL_FUNC_KEYMGMT_HAS, keymgmt_has),  \
+        KP_FUNCTION(OSSL_FUNC_KEYMGMT_DUP, keymgmt_dup),                                                     \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_MATCH, keymgmt_match),                                                 \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_EXPORT, keymgmt_export),                                               \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_EXPORT_TYPES, types), KP_FUNCTION(OSSL_FUNC_KEYMGMT_GET_PARAMS, get),  \

@@ -168,6 +168,20 @@ static void record(struct agent_with_keys *agent, const struct fake_request *req
     agent->negotiated_version = request->negotiated_version;
 }
 
+static void answer_or_hold(struct agent_with_keys *agent, const struct fake_request *request,
+                           const char *field, const uint8_t *bytes, size_t len) {
+    if (atomic_exchange(&agent->hold_next, false)) {
+        agent->held = *request;
+        memcpy(agent->held_signature, bytes, len);
+        agent->held_len = len;
+        atomic_store(&agent->holding, true);
+        return;
+    }
+    fake_answer_bytes(request, field, bytes, len);
+    if (atomic_exchange(&agent->holding, false))
+        fake_answer_bytes(&agent->held, "signature", agent->held_signature, agent->held_len);
+}
+
 static void answer(struct fake_agent *wire, const struct fake_request *request) {
     struct agent_with_keys *agent = wire->context;
     int which = find_key(request->uri), refusal = atomic_load(&agent->refusal);
@@ -190,7 +204,7 @@ static void answer(struct fake_agent *wire, const struct fake_request *request) 
              : strcmp(request->payload_kind, "digest") == 0
                  ? sign_digest(agent, key, request->payload, out, &len)
                  : sign_message(agent, key, request->payload, out, &len))
-        fake_answer_bytes(request, decrypts ? "plaintext" : "signature", out, len);
+        answer_or_hold(agent, request, decrypts ? "plaintext" : "signature", out, len);
     else
         fake_answer_error(request->from, request->id, decrypts ? KA_ERR_DECRYPT_FAILED : KA_ERR_INVALID,
                           "cannot");

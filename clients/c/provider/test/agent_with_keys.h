@@ -19,6 +19,12 @@ struct agent_with_keys {
     EVP_PKEY *keys[KEY_COUNT];
     X509 *certificates[KEY_COUNT];
     _Atomic int refusal; /* a ka_status that every sign and decrypt gets; KA_OK: none */
+    /* The next sign is answered after the one that follows it; false again while it waits. */
+    atomic_bool hold_next;
+    atomic_bool holding;
+    struct fake_request held;
+    uint8_t held_signature[512];
+    size_t held_len;
     /* The last sign or decrypt request. */
     char algorithm[32], payload_kind[16];
     size_t payload_len;

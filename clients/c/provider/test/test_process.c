@@ -1,13 +1,14 @@
 /* The provider in a process: loading, threads, forks, and an agent that comes and goes. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "harness.h"
 #include "require.h"
 
-#define THREADS    8
-#define SIGNATURES 20
+#define THREADS    64
+#define SIGNATURES 2
 
 /* Signs "m" with the SHA-256; no cmocka, since it runs in threads and children too. */
 static bool sign_once(OSSL_LIB_CTX *context, EVP_PKEY *key, uint8_t sig[256], size_t *len) {
@@ -32,18 +33,6 @@ static void loading_and_unloading_ask_nobody(void **state) {
     assert_int_equal(OSSL_PROVIDER_available(context, "keyagent"), 1);
     OSSL_LIB_CTX_free(context);
     assert_int_equal(atomic_load(&harness->agent.wire.accepted), before);
-}
-
-static void a_key_outlives_the_store_and_a_signature_the_key(void **state) {
-    const struct harness *harness = *state;
-    uint8_t sig[256];
-    size_t len = sizeof(sig);
-    EVP_PKEY *key = load_named(harness, RSA_KEY);
-    EVP_MD_CTX *operation = EVP_MD_CTX_new();
-    assert_int_equal(EVP_DigestSignInit_ex(operation, NULL, "SHA256", harness->context, NULL, key, NULL), 1);
-    EVP_PKEY_free(key);
-    assert_int_equal(EVP_DigestSign(operation, sig, &len, (const uint8_t *)"m", 1), 1);
-    EVP_MD_CTX_free(operation);
 }
 
 struct job {
@@ -117,6 +106,42 @@ static void a_child_signs_with_its_parents_key_on_a_connection_of_its_own(void *
     EVP_PKEY_free(key);
 }
 
+static bool load_and_sign_in_child(const struct harness *harness, EVP_PKEY *key) {
+    (void)key;
+    EVP_PKEY *own = load_named(harness, P256_KEY);
+    bool good = signs(harness, harness->context, own, P256_KEY);
+    EVP_PKEY_free(own);
+    return good;
+}
+
+/* Loaded in the parent, used by its children only: what a server's master process does. */
+static void a_child_is_the_first_to_use_the_provider(void **state) {
+    struct harness *harness = *state;
+    OSSL_LIB_CTX *used = harness->context;
+    harness->context = new_context(harness->agent.wire.path, "", NULL);
+    assert_true(in_child(load_and_sign_in_child, harness, NULL));
+    assert_true(load_and_sign_in_child(harness, NULL));
+    OSSL_LIB_CTX_free(harness->context);
+    harness->context = used;
+}
+
+/* The agent answers the parent only after it has answered the child. */
+static void a_fork_while_another_thread_waits_for_a_signature_disturbs_neither(void **state) {
+    struct harness *harness = *state;
+    struct job job = {harness, harness->context, 0};
+    pthread_t thread;
+    EVP_PKEY *key = load_named(harness, P256_KEY);
+    assert_true(signs(harness, harness->context, key, P256_KEY));
+    atomic_store(&harness->agent.hold_next, true);
+    require(pthread_create(&thread, NULL, sign_many, &job) == 0, "pthread_create");
+    while (!atomic_load(&harness->agent.holding))
+        sched_yield();
+    assert_true(in_child(sign_in_child, harness, key));
+    pthread_join(thread, NULL);
+    assert_int_equal(job.good, SIGNATURES);
+    EVP_PKEY_free(key);
+}
+
 static void a_child_that_tears_down_does_not_disturb_its_parent(void **state) {
     const struct harness *harness = *state;
     EVP_PKEY *key = load_named(harness, P256_KEY);
@@ -167,9 +192,10 @@ static void a_socket_path_that_is_none_is_said_at_the_first_use(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(loading_and_unloading_ask_nobody),
-        TEST(a_key_outlives_the_store_and_a_signature_the_key),
         TEST(threads_sign_side_by_side_from_the_first_use_on),
         TEST(a_child_signs_with_its_parents_key_on_a_connection_of_its_own),
+        TEST(a_child_is_the_first_to_use_the_provider),
+        TEST(a_fork_while_another_thread_waits_for_a_signature_disturbs_neither),
         TEST(a_child_that_tears_down_does_not_disturb_its_parent),
         TEST(without_an_agent_the_reason_is_that_and_with_one_again_the_key_signs),
         TEST(the_environment_names_the_socket_before_the_configuration_does),
