@@ -37,7 +37,8 @@ export function configuredAccess(
   return { result: accessReport(key.uri, explanations), file: config.file };
 }
 
-function keyOf(text: string, keys: readonly KnownKey[], unavailable: AgentError): KnownKey {
+/** The one that a URI selects. */
+export function keyOf(text: string, keys: readonly KnownKey[], unavailable: AgentError): KnownKey {
   const given = parsePkcs11Uri(text);
   // A key goes by the type of any of its objects.
   const uri = { ...given, path: new Map([...given.path].filter(([name]) => name !== 'type')) };

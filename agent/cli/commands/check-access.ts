@@ -2,14 +2,14 @@
  * `keyagent check-access`: which rule decides, and why each one before it does not. Asks the agent, whose rules hold;
  * only if none runs, the configuration. Exit 0 if some rule allows, 77 if none does.
  */
-import { AgentError, algorithms, type AlgorithmName, type Params, type Result } from '@keyagent/protocol';
+import { AgentError, algorithms, type AlgorithmName, type Params } from '@keyagent/protocol';
 import type { Command } from 'commander';
 import { visible } from '../../visible.js';
+import { accessOf, type Access } from '../access.js';
 import { accountOf } from '../account.js';
 import { algorithmNamed } from '../algorithm-for.js';
-import { configuredAccess } from '../configured-access.js';
 import { keyUri } from '../key-uri.js';
-import { requestTimeoutMs, type Session } from '../session.js';
+import type { Session } from '../session.js';
 
 interface CheckOptions {
   user: string;
@@ -18,8 +18,6 @@ interface CheckOptions {
   unit?: string;
   exe?: string;
 }
-
-type Access = Result<'check-access'> & { allowed: boolean; source: string };
 
 export function addCheckAccess(program: Command, session: Session): void {
   program
@@ -42,23 +40,6 @@ export function addCheckAccess(program: Command, session: Session): void {
       await session.print(access, textOf(access, user));
       if (!access.allowed) throw denied(access, user, params.alg);
     });
-}
-
-async function accessOf(params: Params<'check-access'>, session: Session): Promise<Access> {
-  try {
-    const result = await session.control((agent) =>
-      agent.call('check-access', params, { timeoutMs: requestTimeoutMs }),
-    );
-    return { ...result, allowed: isAllowed(result), source: 'the rules of the running agent' };
-  } catch (error) {
-    if (!(error instanceof AgentError) || error.code !== 'UNAVAILABLE') throw error;
-    const { result, file } = configuredAccess(params, session.options().config, session.around, error);
-    return { ...result, allowed: isAllowed(result), source: `${file} (no agent runs)` };
-  }
-}
-
-function isAllowed({ rules }: Result<'check-access'>): boolean {
-  return rules.some(({ verdict }) => verdict === 'allows' || verdict === 'purpose-only');
 }
 
 function textOf({ uri, rules, earlier, source }: Access, user: string): string {
