@@ -8,6 +8,7 @@ import { addCert } from './commands/cert.js';
 import { addCheckAccess } from './commands/check-access.js';
 import { addConf } from './commands/conf.js';
 import { addDecrypt } from './commands/decrypt.js';
+import { addDoctor } from './commands/doctor.js';
 import { addEnv } from './commands/env.js';
 import { addKeyring } from './commands/keyring.js';
 import { addKeys } from './commands/keys.js';
@@ -35,6 +36,7 @@ const commands = [
   addRef,
   addConf,
   addCheckAccess,
+  addDoctor,
   addKeyring,
   addCard,
   addAudit,

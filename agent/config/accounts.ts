@@ -1,6 +1,6 @@
 /**
- * User and group names to numbers, through getent so that every NSS source counts (LDAP, systemd, files).
- * Input: a name, as the configuration has it. Output: the uid or gid; undefined if nobody has that name.
+ * User and group names to numbers and back, through getent so that every NSS source counts (LDAP, systemd, files).
+ * Input: a name, as the configuration has it, or a gid. Output: the uid or gid, or the name; undefined if there is none.
  */
 import { spawnSync } from 'node:child_process';
 import { AgentError } from '@keyagent/protocol';
@@ -17,7 +17,17 @@ export function groupId(name: string): number | undefined {
   return lookUp('group', name);
 }
 
+export function groupName(gid: number): string | undefined {
+  return entry('group', String(gid))?.[0];
+}
+
 function lookUp(database: 'passwd' | 'group', name: string): number | undefined {
+  // getent looks a name of digits up as a number; passwd(5) and group(5) have the name first, the id third.
+  const [foundName, , id] = entry(database, name) ?? [];
+  return foundName === name && id !== undefined && /^\d+$/.test(id) ? Number(id) : undefined;
+}
+
+function entry(database: 'passwd' | 'group', name: string): string[] | undefined {
   const result = spawnSync('getent', [database, '--', name], {
     encoding: 'utf8',
     timeout: timeoutMs,
@@ -31,7 +41,5 @@ function lookUp(database: 'passwd' | 'group', name: string): number | undefined 
       cause: result.error,
     });
   }
-  // getent looks a name of digits up as a number; passwd(5) and group(5) have the name first, the id third.
-  const [foundName, , id] = result.stdout.split('\n', 1)[0]?.split(':') ?? [];
-  return foundName === name && id !== undefined && /^\d+$/.test(id) ? Number(id) : undefined;
+  return result.stdout.split('\n', 1)[0]?.split(':');
 }
