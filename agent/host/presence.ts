@@ -4,7 +4,7 @@
  */
 
 /** Milliseconds. */
-const presentInterval = 2000;
+const presentInterval = 1000;
 const absentInterval = { min: 1000, max: 30_000 } as const;
 
 export interface PresenceCallbacks {

@@ -1,6 +1,7 @@
 /**
  * The state of a token, and the requests that wait for it. A request is held only while a login or a host restart is
- * under way: a server's thread must not hang on an operator.
+ * under way, or the return of a token that left where its configuration says so: a server's thread must not hang on an
+ * operator.
  */
 import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
@@ -9,11 +10,13 @@ import type { Cancellation } from '../cancellation.js';
 /** Requests of one token that wait at the same time. */
 const heldMax = 256;
 
-export class Availability extends EventEmitter<{ state: [TokenState] }> {
+export class Availability extends EventEmitter<{ change: [] }> {
   /** Why it is in this state and what to do. */
   detail = 'starting';
   #state: TokenState = 'absent';
   #held = 0;
+  /** It was unlocked when it left, and requests are held until it is back. */
+  #returns = false;
 
   /**
    * @param token   its name, for messages
@@ -37,21 +40,39 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
     this.detail = detail;
     if (state === this.#state) return false;
     this.#state = state;
-    this.emit('state', state);
+    this.#returns = false;
+    this.emit('change');
     return true;
+  }
+
+  /** Of a token that just became absent: requests wait for its return. */
+  awaitReturn(): void {
+    this.#returns = true;
+  }
+
+  /** It will not come back unlocked: nobody need wait for it any more. */
+  giveUpReturn(): void {
+    if (!this.#returns) return;
+    this.#returns = false;
+    this.emit('change');
+  }
+
+  /** Whether a request may wait for it. */
+  get isAwaited(): boolean {
+    return this.#state === 'unlocking' || this.#returns;
   }
 
   /** Resolves once the token is unlocked; rejects with what stands in the way, or the reason why it is no longer wanted. */
   async unlocked(cancellation: Cancellation): Promise<void> {
-    const deadline = Date.now() + this.limits.holdMs;
+    const deadline = performance.now() + this.limits.holdMs;
     while (this.#state !== 'unlocked') {
-      if (this.#state !== 'unlocking' || Date.now() >= deadline) throw this.reason();
+      if (!this.isAwaited || performance.now() >= deadline) throw this.reason();
       if (this.#held >= heldMax) {
         throw new AgentError('BUSY', 'too many requests wait for the login; try again', {
           retryAfterMs: 500,
         });
       }
-      await this.#nextState(cancellation, deadline - Date.now());
+      await this.#nextChange(cancellation, deadline - performance.now());
     }
   }
 
@@ -71,13 +92,14 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
     }
   }
 
-  /** Resolves at the next state or after `ms`. */
-  #nextState(cancellation: Cancellation, ms: number): Promise<void> {
+  /** Resolves at the next change or after `ms`. */
+  #nextChange(cancellation: Cancellation, ms: number): Promise<void> {
+    cancellation.throwIfCancelled();
     this.#held++;
     return new Promise<void>((resolve, reject) => {
       const release = (): void => {
         clearTimeout(timer);
-        this.off('state', changed);
+        this.off('change', changed);
         cancellation.offCancel(cancelled);
         this.#held--;
       };
@@ -90,7 +112,7 @@ export class Availability extends EventEmitter<{ state: [TokenState] }> {
         reject(reason);
       };
       const timer = setTimeout(changed, ms);
-      this.once('state', changed);
+      this.once('change', changed);
       cancellation.onCancel(cancelled);
     });
   }

@@ -63,8 +63,8 @@ const withheld =
   /^(NODE_|LISTEN_|NOTIFY_|CREDENTIALS_DIRECTORY$|KEYAGENT_SOCK$|KEYAGENT_CONTROL_SOCK$|KEYAGENT_CONFIG$)/;
 const hangCheckMs = 250;
 
-/** Events: 'exit' once; 'presence' (boolean) when the token leaves or returns. */
-export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boolean] }> {
+/** Events: 'exit' once; 'presence' (boolean) when the token leaves or returns; 'idle' when nothing is in flight any more. */
+export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boolean]; idle: [] }> {
   readonly pid: number | undefined;
   alive = true;
   private readonly child: ChildProcess;
@@ -146,6 +146,12 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
     if (this.alive) this.child.kill('SIGKILL');
   }
 
+  /** Ends once what is in flight is answered; the caller asks nothing more of it. */
+  killWhenIdle(): void {
+    if (this.pending.size === 0) this.kill();
+    else this.once('idle', () => this.kill());
+  }
+
   private receive(chunk: Buffer): void {
     try {
       for (const body of this.reader.push(chunk)) this.settle(body);
@@ -166,6 +172,7 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
     this.pending.delete(id);
     if (error === null) pending.resolve(result);
     else pending.reject(new TokenFault(error as HostError));
+    if (this.pending.size === 0) this.emit('idle');
   }
 
   /** All requests of one turn of the event loop leave in one write. */

@@ -5,6 +5,9 @@ import type { TokenConfig } from '../config/config.js';
 import { HostProcess, type HostLimits } from './host-process.js';
 import { keyIdentity } from './served-key.js';
 
+/** Looks of one process for its token. */
+const searchesMax = 60;
+
 export class HostSlot {
   loggedIn = false;
   info: TokenInfo | undefined;
@@ -12,13 +15,18 @@ export class HostSlot {
   /** The process found its token: it takes other operations. */
   private opened = false;
   private refs = new Map<string, number>();
+  /** How often this process looks for the token before the next one does, and how often that one will. */
+  private searches = { left: 0, next: 1 };
+  /** Those that end when the last of their operations does. */
+  private readonly retired = new Set<HostProcess>();
 
   constructor(
     private readonly config: TokenConfig,
     private readonly limits: HostLimits,
     private readonly callbacks: {
       exit(slot: HostSlot, how: string): void;
-      presence(present: boolean): void;
+      /** The token is not there any more. */
+      left(): void;
     },
   ) {}
 
@@ -30,28 +38,45 @@ export class HostSlot {
     return this.opened && this.host?.alive === true;
   }
 
-  /** Starts a process and finds the token. A host that fails to open is ended at once. */
+  /** Finds the token. Rejects with TOKEN_ABSENT when it is not there: then it may be asked again. */
   async open(): Promise<TokenInfo> {
-    const { name: token, sessions, env, module, uri } = this.config;
-    const host = new HostProcess({ token, sessions, env, limits: this.limits });
+    const { sessions, module, uri } = this.config;
+    const host = this.searcher();
     this.host = host;
-    this.opened = false;
     try {
       this.info = (await host.call('open', { module, uri: uri.text, sessions })).token;
     } catch (error) {
-      this.host = undefined;
-      host.kill();
+      if (!(error instanceof AgentError) || error.code !== 'TOKEN_ABSENT') {
+        this.host = undefined;
+        host.kill();
+      }
       throw error;
     }
     this.opened = true;
+    this.searches = { left: 0, next: 1 };
     host.once('exit', (how) => {
+      if (this.host !== host) return;
       this.forget();
       this.callbacks.exit(this, how);
     });
     host.on('presence', (present) => {
-      this.callbacks.presence(present);
+      if (this.host === host && !present) this.callbacks.left();
     });
     return this.info;
+  }
+
+  /** The process that did not find the token before, or a new one: some modules show a token that came later only to that. */
+  private searcher(): HostProcess {
+    const { left, next } = this.searches;
+    if (!this.opened && this.host?.alive === true && left > 0) {
+      this.searches.left--;
+      return this.host;
+    }
+    this.host?.kill();
+    this.opened = false;
+    this.searches = { left: next, next: Math.min(2 * next, searchesMax) };
+    const { name: token, sessions, env } = this.config;
+    return new HostProcess({ token, sessions, env, limits: this.limits });
   }
 
   /** undefined: a NULL PIN, for a protected authentication path. */
@@ -119,8 +144,20 @@ export class HostSlot {
   }
 
   kill(): void {
+    for (const host of this.retired) host.kill();
     this.host?.kill();
     this.forget();
+  }
+
+  /** Empties the slot; what runs in its process finishes or fails by itself. */
+  retire(): void {
+    const { host } = this;
+    this.host = undefined;
+    this.forget();
+    if (host?.alive !== true) return;
+    this.retired.add(host);
+    host.once('exit', () => this.retired.delete(host));
+    host.killWhenIdle();
   }
 
   private forget(): void {

@@ -4,16 +4,16 @@
  */
 import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
-import type { Cancellation } from '../cancellation.js';
 import type { TokenConfig } from '../config/config.js';
-import type { HostParams, HostResult, TokenInfo } from '../host/host-protocol.js';
+import type { HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
-import { FairQueue, type LaneName } from './fair-queue.js';
-import { HostLost, type HostLimits } from './host-process.js';
+import { FairQueue } from './fair-queue.js';
+import type { HostLimits } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
+import { Operations, type PerformOptions, type PerformParams } from './operations.js';
 import type { ServedKey } from './served-key.js';
 
 /** As they hold now: read whenever one is needed, since a reload may change them. */
@@ -22,29 +22,20 @@ export interface TokenLimits extends HostLimits {
   readonly holdMs: number;
 }
 
-export interface PerformOptions {
-  /** Who waits in turn with others. */
-  readonly lane: LaneName;
-  readonly cancellation: Cancellation;
-  /** The client already repeated it once, so nobody repeats it again. */
-  readonly repeated: boolean;
-  /** Called when a host gets the operation; a second time if it runs again. */
-  readonly sent: () => void;
-}
-
-/** What sign and decrypt take besides the key. */
-export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'ref'>;
-
 /** Requests of one token that wait for their turn. */
 const waitingMax = 4096;
+/** Until a token that failed to open is opened again. */
 const retryMs = { first: 1000, last: 30_000 };
+/** How often a token that is not there is looked for. */
+const searchMs = 500;
 
-export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedKey]; opened: [] }> {
+/** Events: 'opened' when a login is wanted; 'left' when the token was removed, or dropped its login, under on_removal = "lock". */
+export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedKey]; opened: []; left: [] }> {
   info: TokenInfo | undefined;
   /** C_Login calls that succeeded since the agent started. */
   logins = 0;
   private readonly availability: Availability;
-  private readonly queue: FairQueue;
+  private readonly operations: Operations;
   private readonly table: KeyTable;
   private readonly slots: readonly HostSlot[];
   private retryMs = retryMs.first;
@@ -53,8 +44,6 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
   /** Milliseconds since 1970. */
   private openedAt = 0;
   private opening: Promise<void> | undefined;
-  /** Requests that were in flight when a host crashed run again one at a time. */
-  private suspects: Promise<unknown> = Promise.resolve();
 
   constructor(
     readonly config: TokenConfig,
@@ -64,23 +53,31 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
   ) {
     super();
     this.availability = new Availability(config.name, limits);
-    this.queue = new FairQueue({
+    this.table = new KeyTable(config.name, cache, log, (key) => this.emit('rotated', key));
+    const callbacks = {
+      exit: (slot: HostSlot, how: string) => {
+        this.hostEnded(slot, how);
+      },
+      left: () => {
+        this.left('it was removed');
+      },
+    };
+    this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, limits, callbacks));
+    const queue = new FairQueue({
       // What no session is free for waits here, in turn: a host serves whoever came first.
       places: config.sessions * config.hosts,
       waiting: waitingMax,
       busy: `token ${config.name} has too many requests waiting; try again`,
       retryAfterMs: 100,
     });
-    this.table = new KeyTable(config.name, cache, log, (key) => this.emit('rotated', key));
-    const callbacks = {
-      exit: (slot: HostSlot, how: string) => {
-        this.hostEnded(slot, how);
+    this.operations = new Operations({
+      availability: this.availability,
+      queue,
+      slots: this.slots,
+      loginLost: () => {
+        this.loginLost();
       },
-      presence: (present: boolean) => {
-        if (!present) this.tokenLeft();
-      },
-    };
-    this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, limits, callbacks));
+    });
   }
 
   get name(): string {
@@ -103,6 +100,11 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
   /** True when `keys` lists all of the token's keys. */
   get complete(): boolean {
     return this.table.complete;
+  }
+
+  /** A host found it and serves it. */
+  get isThere(): boolean {
+    return this.slots.some(({ alive }) => alive);
   }
 
   get hasLoggedInHost(): boolean {
@@ -172,6 +174,7 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
 
   async lock(detail: string): Promise<void> {
     if (this.state === 'unlocked' || this.state === 'unlocking') this.setState('locked', detail);
+    this.availability.giveUpReturn();
     await Promise.all(this.slots.map((slot) => slot.logout()));
   }
 
@@ -188,71 +191,31 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
   }
 
   /** Runs one operation. */
-  async perform<O extends 'sign' | 'decrypt'>(
+  perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    { lane, cancellation, repeated, sent }: PerformOptions,
+    options: PerformOptions,
   ): Promise<HostResult<O>> {
-    try {
-      if (this.state !== 'unlocked') await this.availability.unlocked(cancellation);
-      return await this.queue.run(lane, cancellation, async () => {
-        // It may have waited long for its turn.
-        cancellation.throwIfCancelled();
-        if (this.state !== 'unlocked') await this.availability.unlocked(cancellation);
-        sent();
-        return this.onSomeHost(operation, key, params);
-      });
-    } catch (error) {
-      if (repeated || !this.mayRepeat(error, key)) throw error;
-      return await this.runAlone(operation, key, params, { cancellation, sent });
-    }
+    return this.operations.perform(operation, key, params, options);
   }
 
-  private mayRepeat(error: unknown, key: ServedKey): boolean {
-    if (key.alwaysAuthenticate) return false;
-    return (
-      error instanceof HostLost ||
-      (error instanceof AgentError && error.code === 'LOCKED' && this.lostLogin())
-    );
-  }
-
-  /** After the token dropped a login behind our back: asks for a new one. Nothing was signed. */
-  private lostLogin(): boolean {
-    if (this.state === 'unlocked' && !this.hasLoggedInHost) {
-      this.setState('unlocking', 'the token dropped its login');
-      this.emit('opened');
-    }
-    return this.state === 'unlocking';
-  }
-
-  private runAlone<O extends 'sign' | 'decrypt'>(
-    operation: O,
-    key: ServedKey,
-    params: PerformParams<O>,
-    { cancellation, sent }: Pick<PerformOptions, 'cancellation' | 'sent'>,
-  ): Promise<HostResult<O>> {
-    const run = this.suspects.then(async () => {
-      await this.availability.unlocked(cancellation);
-      cancellation.throwIfCancelled();
-      sent();
-      return this.onSomeHost(operation, key, params);
-    });
-    this.suspects = run.catch(() => undefined);
-    return run;
-  }
-
-  private onSomeHost<O extends 'sign' | 'decrypt'>(
-    operation: O,
-    key: ServedKey,
-    params: PerformParams<O>,
-  ): Promise<HostResult<O>> {
-    let idlest: HostSlot | undefined;
+  /**
+   * The card or token is gone: nothing that the hosts hold is of use, and new ones look for it. `on_removal` says what
+   * becomes of requests, and whether its return is the end of it.
+   */
+  left(why: string): void {
+    if (this.stopped || !this.isThere) return;
+    const { onRemoval } = this.config;
+    const wasUnlocked = this.state === 'unlocked' || this.state === 'unlocking';
+    this.setState('absent', why);
+    if (onRemoval === 'hold' && wasUnlocked) this.availability.awaitReturn();
     for (const slot of this.slots) {
-      if (slot.loggedIn && (idlest === undefined || slot.inFlight < idlest.inFlight)) idlest = slot;
+      slot.retire();
+      if (onRemoval === 'lock') slot.kill();
     }
-    if (idlest === undefined) throw this.availability.reason();
-    return idlest.perform(operation, key.identity, params);
+    if (onRemoval === 'lock') this.emit('left');
+    this.openLater(searchMs);
   }
 
   private async readPublicKeys(): Promise<void> {
@@ -269,14 +232,17 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
     const absent = error instanceof AgentError && error.code === 'TOKEN_ABSENT';
     if (!absent) this.log.error('token cannot be opened', { token: this.name, error });
     this.setState(absent ? 'absent' : 'failed', message);
-    this.openLater();
+    if (absent) {
+      this.openLater(searchMs);
+    } else {
+      this.openLater(this.retryMs);
+      this.retryMs = Math.min(this.retryMs * 2, retryMs.last);
+    }
   }
 
-  private openLater(): void {
+  private openLater(ms: number): void {
     clearTimeout(this.retry);
-    if (this.stopped) return;
-    this.retry = setTimeout(() => void this.open(), this.retryMs);
-    this.retryMs = Math.min(this.retryMs * 2, retryMs.last);
+    if (!this.stopped) this.retry = setTimeout(() => void this.open(), ms);
   }
 
   private hostEnded(slot: HostSlot, how: string): void {
@@ -287,14 +253,18 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
       this.setState('unlocking', `the token host ended (${how}) and restarts`);
     }
     const crashesAtOnce = Date.now() - this.openedAt < retryMs.first;
-    if (this.state === 'absent' || crashesAtOnce) this.openLater();
+    if (this.state === 'absent') this.openLater(searchMs);
+    else if (crashesAtOnce) this.openLater(retryMs.first);
     else void this.open();
   }
 
-  /** The card or token was pulled: nothing that the hosts hold is of use. They start anew and wait for it. */
-  private tokenLeft(): void {
-    if (this.state === 'absent') return;
-    this.setState('absent', 'the token was removed');
-    for (const slot of this.slots) slot.kill();
+  /** The token dropped it behind our back. For a token that was out and in again that is all there is to see. */
+  private loginLost(): void {
+    if (this.config.onRemoval === 'lock') {
+      this.left('it dropped its login, as a token does that was removed');
+      return;
+    }
+    this.setState('unlocking', 'the token dropped its login');
+    this.emit('opened');
   }
 }

@@ -33,9 +33,9 @@ export class AutomaticUnlock {
     private readonly onUnlocked: () => void,
   ) {}
 
-  /** Only a lock by an operator, or the end of its time, forbids to ask. */
+  /** Only a lock, or the end of its time, forbids to ask. */
   get isAllowed(): boolean {
-    return !this.parts.revocation.has(this.parts.token.name) && !this.logins.expired;
+    return !this.parts.revocation.has(this.parts.token.name) && this.logins.endedBecause === undefined;
   }
 
   start(sources: readonly SourceName[]): void {
@@ -67,8 +67,11 @@ export class AutomaticUnlock {
     const { token, revocation } = this.parts;
     if (!token.hasLoggedOutHost) return;
     if (!this.isAllowed || locks !== this.logins.locks) {
-      const why = revocation.has(token.name) ? 'an operator locked it' : 'it was locked';
-      token.setState('locked', `${why}; run "keyagent unlock ${token.name}"`);
+      const lockedBy =
+        token.config.onRemoval === 'lock'
+          ? 'an operator locked it, or it was removed'
+          : 'an operator locked it';
+      this.rest(this.logins.endedBecause ?? (revocation.has(token.name) ? lockedBy : 'it was locked'));
     } else {
       const kept = this.logins.retained.copy();
       try {
@@ -103,8 +106,15 @@ export class AutomaticUnlock {
         if (code === 'CANCELLED') break;
       }
     }
-    if (!token.hasLoggedInHost) token.setState('locked', `run "keyagent unlock ${token.name}"`);
+    if (!token.hasLoggedInHost) this.rest();
     if (again.length > 0) this.askLater(again);
+  }
+
+  /** Locked, unless it has left meanwhile. */
+  private rest(why?: string): void {
+    const { token } = this.parts;
+    const todo = `run "keyagent unlock ${token.name}"`;
+    if (token.isThere) token.setState('locked', why === undefined ? todo : `${why}; ${todo}`);
   }
 
   private askLater(sources: readonly SourceName[]): void {

@@ -30,8 +30,8 @@ export class Logins {
   readonly retained = new RetainedPin();
   /** Counts `end` and `stop`: what was asked for before them does not stand. */
   locks = 0;
-  /** Its time ran out: as after a lock, an operator is needed, until this process ends. */
-  expired = false;
+  /** Why the last login ended, where only an operator may log in again as long as this process lives. */
+  endedBecause: string | undefined;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly parts: LoginParts) {}
@@ -56,7 +56,8 @@ export class Logins {
     const code = codeOf(error);
     // One more host of an unlocked token could not log in: the others go on.
     if (token.hasLoggedInHost) token.setState('unlocked', `with fewer hosts: ${textOf(error)}`);
-    else if (code === 'TOKEN_ABSENT') token.setState('absent', textOf(error));
+    else if (code === 'TOKEN_ABSENT') token.left(textOf(error));
+    else if (!token.isThere) log.info('the token left during a login', { token: token.name });
     else if (code === 'PIN_BLOCKED') token.setState('pin-blocked', textOf(error));
     else token.setState('locked', `${textOf(error)}; run "keyagent unlock ${token.name}"`);
     const ckr = error instanceof TokenFault ? error.ckr : undefined;
@@ -82,8 +83,8 @@ export class Logins {
     if (ms === undefined) return;
     const { audit, token, log } = this.parts;
     const end = async (): Promise<void> => {
-      this.expired = true;
-      await lock('its time is over');
+      this.endedBecause = 'its time is over';
+      await lock(this.endedBecause);
       await audit.note({ event: 'lock', token: token.name, outcome: 'ok' });
     };
     this.timer = setTimeout(
@@ -112,7 +113,7 @@ export class Logins {
 
   private succeeded(source: SourceName, pin: Uint8Array | undefined): void {
     const { token, answers } = this.parts;
-    this.expired = false;
+    this.endedBecause = undefined;
     this.noteSuccess();
     this.retained.wipe();
     if (token.config.retainPin && pin !== undefined) this.retained.keep(source, pin);

@@ -10,6 +10,10 @@ export class RetainedPin {
     this.kept = { source, pin: secretCopy(pin) };
   }
 
+  get isKept(): boolean {
+    return this.kept !== undefined;
+  }
+
   /** A copy that the caller wipes. */
   copy(): { source: SourceName; pin: Buffer } | undefined {
     return this.kept && { source: this.kept.source, pin: secretCopy(this.kept.pin) };

@@ -45,11 +45,17 @@ export class TokenUnlocker {
     );
     token.on('opened', () => {
       const { unlock } = token.config;
+      const asks = unlock[0] !== 'prompt' || this.logins.retained.isKept;
       // Requests that come meanwhile are held: a server that starts with the machine finds its key.
-      if (token.state === 'locked' && unlock[0] !== 'prompt' && this.automatic.isAllowed) {
+      if (token.state === 'locked' && asks && this.automatic.isAllowed) {
         token.setState('unlocking', 'asking its PIN sources');
       }
       this.automatic.start(unlock);
+    });
+    token.on('left', () => {
+      this.revoke('it was removed').catch((error: unknown) => {
+        parts.log.error('the removal cannot be remembered', { token: token.name, error });
+      });
     });
   }
 
@@ -80,6 +86,18 @@ export class TokenUnlocker {
     this.automatic.giveWay(why);
     await this.logins.end(why);
     this.automatic.awaitOperator();
+  }
+
+  /** What `keyagent lock` does, without an operator: also after a restart only one of them unlocks. */
+  private async revoke(why: string): Promise<void> {
+    const { token, revocation, audit } = this.parts;
+    this.logins.endedBecause = why;
+    try {
+      revocation.add([token.name]);
+    } finally {
+      await this.lock(why);
+      await audit.note({ event: 'lock', token: token.name, outcome: 'ok' });
+    }
   }
 
   /** No login that was asked for so far stands any more, and nothing is kept for another. */

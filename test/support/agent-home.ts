@@ -30,8 +30,8 @@ export interface AgentSpec {
   memlock?: number;
   /** A file that Node loads before the agent's own code. */
   preload?: string;
-  /** Puts the counting module in front of SoftHSM; `calls` tells what it saw. */
-  counted?: boolean;
+  /** Puts the counting module in front of SoftHSM, for every token or the one of this label; `calls` tells what it saw. */
+  counted?: boolean | string;
 }
 
 export class AgentHome {
@@ -55,7 +55,7 @@ export class AgentHome {
     this.configFile = path.join(folder, 'keyagent.toml');
     this.logFile = path.join(folder, 'keyagentd.log');
     this.env = { ...spec.env };
-    this.counting = spec.counted === true ? new CountingModule(folder, hsm) : undefined;
+    this.counting = (spec.counted ?? false) === false ? undefined : new CountingModule(folder, hsm);
     mkdirSync(path.join(folder, 'run'));
     mkdirSync(this.stateDir, { mode: 0o700 });
     if (spec.credential === true) this.env.CREDENTIALS_DIRECTORY = writeCredentials(folder, tokens);
@@ -68,7 +68,7 @@ export class AgentHome {
   }
 
   #configuration(): Table {
-    const { hsm, tokens, tokenSettings, agentSettings, rules, credential } = this.spec;
+    const { hsm, tokens, tokenSettings, agentSettings, rules, credential, counted } = this.spec;
     const user = serverUser();
     return {
       agent: {
@@ -84,7 +84,7 @@ export class AgentHome {
         uri: `pkcs11:token=${label}`,
         unlock: credential === true ? ['credential', 'prompt'] : ['prompt'],
         env: hsm.env,
-        ...this.counting?.tokenSettings,
+        ...(counted === true || counted === label ? this.counting?.tokenSettings : {}),
         ...tokenSettings,
       })),
       rule: rules ?? [

@@ -38,6 +38,17 @@ export class CountingModule {
     writeFileSync(this.#faultFile, rules.map((rule) => `${rule}\n`).join(''));
   }
 
+  /** From the next call on the token is gone, and with it its sessions. */
+  removeToken(...more: string[]): void {
+    const gone = ['C_OpenSession', 'C_SignInit close_all=1', 'C_DecryptInit close_all=1', 'C_Login'];
+    this.setFaults(
+      'C_GetTokenInfo rv=0xe0',
+      'C_GetSlotInfo flags&=0xfffffffffffffffe',
+      ...gone.map((call) => `${call} rv=0x32`),
+      ...more,
+    );
+  }
+
   /** PID FUNCTION WHAT */
   #lines(what: string): Map<string, number> {
     const counts = new Map<string, number>();

@@ -1,0 +1,107 @@
+/**
+ * Sign and decrypt on one token: who has a turn, which host does it, and what runs once more after a failure in which
+ * the token did nothing, or nobody knows what it did.
+ */
+import { AgentError, type ErrorCode } from '@keyagent/protocol';
+import type { Cancellation } from '../cancellation.js';
+import type { HostParams, HostResult } from '../host/host-protocol.js';
+import type { Availability } from './availability.js';
+import type { FairQueue, LaneName } from './fair-queue.js';
+import { HostLost } from './host-process.js';
+import type { HostSlot } from './host-slot.js';
+import type { ServedKey } from './served-key.js';
+
+export interface PerformOptions {
+  /** Who waits in turn with others. */
+  readonly lane: LaneName;
+  readonly cancellation: Cancellation;
+  /** The client already repeated it once, so nobody repeats it again. */
+  readonly repeated: boolean;
+  /** Called when a host gets the operation; a second time if it runs again. */
+  readonly sent: () => void;
+}
+
+/** What sign and decrypt take besides the key. */
+export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'ref'>;
+
+export interface OperationParts {
+  readonly availability: Availability;
+  readonly queue: FairQueue;
+  readonly slots: readonly HostSlot[];
+  /** A host has no login any more, and nobody ended it. */
+  readonly loginLost: () => void;
+}
+
+/** What a module says once the login or the token is gone: some call that any error. */
+const goneCodes: readonly ErrorCode[] = ['LOCKED', 'TOKEN_ABSENT', 'TOKEN_ERROR'];
+
+export class Operations {
+  /** Those that a host got since the agent started: tells whether the token is in use. */
+  count = 0;
+  /** Requests that were in flight when a host crashed run again one at a time. */
+  private suspects: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly parts: OperationParts) {}
+
+  async perform<O extends 'sign' | 'decrypt'>(
+    operation: O,
+    key: ServedKey,
+    params: PerformParams<O>,
+    { lane, cancellation, repeated, sent }: PerformOptions,
+  ): Promise<HostResult<O>> {
+    const attempt = { reachedHost: false };
+    const onHost = async (): Promise<HostResult<O>> => {
+      // It may have waited long for its turn.
+      cancellation.throwIfCancelled();
+      await this.unlocked(cancellation);
+      sent();
+      attempt.reachedHost = true;
+      return this.onIdlestHost(operation, key, params);
+    };
+    const inTurn = async (): Promise<HostResult<O>> => {
+      // Who waits for a login takes nobody's place.
+      await this.unlocked(cancellation);
+      return this.parts.queue.run(lane, cancellation, onHost);
+    };
+    try {
+      return await inTurn();
+    } catch (error) {
+      if (!attempt.reachedHost || repeated || key.alwaysAuthenticate) throw error;
+      if (error instanceof HostLost) return await this.alone(onHost);
+      if (!this.mayComeBack(error)) throw error;
+      return await inTurn();
+    }
+  }
+
+  /** Nothing was signed because the login or the token is gone, and either is awaited. */
+  private mayComeBack(error: unknown): boolean {
+    if (!(error instanceof AgentError) || !goneCodes.includes(error.code)) return false;
+    const { availability, slots, loginLost } = this.parts;
+    if (availability.state === 'unlocked' && !slots.some(({ loggedIn }) => loggedIn)) loginLost();
+    return availability.isAwaited;
+  }
+
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.suspects.then(work);
+    this.suspects = run.catch(() => undefined);
+    return run;
+  }
+
+  private async unlocked(cancellation: Cancellation): Promise<void> {
+    if (this.parts.availability.state !== 'unlocked') await this.parts.availability.unlocked(cancellation);
+  }
+
+  private onIdlestHost<O extends 'sign' | 'decrypt'>(
+    operation: O,
+    key: ServedKey,
+    params: PerformParams<O>,
+  ): Promise<HostResult<O>> {
+    let idlest: HostSlot | undefined;
+    for (const slot of this.parts.slots) {
+      if (slot.loggedIn && (idlest === undefined || slot.inFlight < idlest.inFlight)) idlest = slot;
+    }
+    if (idlest === undefined) throw this.parts.availability.reason();
+    this.count++;
+    return idlest.perform(operation, key.identity, params);
+  }
+}
