@@ -53,7 +53,7 @@ async function assertStaysLocked(agent: Agent): Promise<void> {
 test("a lock during an operator's C_Login wins: the login does not stand", async (t) => {
   const { agent, token } = await deploySlow(t);
   await agent.mustKeyagent(['lock']);
-  moduleOf(agent).setFaults('C_Login sleep_ms=700');
+  moduleOf(agent).setFaults('C_Login sleep_ms=4000');
   const before = sleeps(agent, 'C_Login');
   const unlock = agent.keyagent(['unlock', '--stdin'], { input: `${token.pin}\n` });
   await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') > before);
@@ -120,7 +120,7 @@ test('a lock is remembered before a token that hangs has answered', async (t) =>
 test('a stop during C_Login is remembered, and the login does not undo it', async (t) => {
   const { agent, token } = await deploySlow(t);
   await agent.mustKeyagent(['lock']);
-  moduleOf(agent).setFaults('C_Login sleep_ms=700');
+  moduleOf(agent).setFaults('C_Login sleep_ms=30000');
   const before = sleeps(agent, 'C_Login');
   const unlock = agent.keyagent(['unlock', '--stdin'], { input: `${token.pin}\n` });
   await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') > before);
