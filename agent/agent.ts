@@ -191,10 +191,10 @@ export class Agent {
     return dispatch(request, { peer, cancellation }, this.requestContext());
   };
 
-  private readonly serveOperator: Dispatch = (request, peer) => {
+  private readonly serveOperator: Dispatch = (request, peer, cancellation) => {
     if (this.stopping && request.method !== 'status')
       throw new AgentError('STOPPING', 'the agent is stopping');
-    return control(request, peer, this.controlContext());
+    return control(request, peer, this.controlContext(), cancellation);
   };
 
   private requestContext(): Context {

@@ -84,6 +84,8 @@ const tokenStatus = map({
   source_at: optional(uint),
   /** Logins done since the agent started. */
   logins: optional(uint),
+  /** When it locks by itself if nobody uses it meanwhile, seconds since 1970; absent: it does not. */
+  locks_at: optional(uint),
 });
 
 export const methods = {
@@ -169,6 +171,8 @@ export const methods = {
       /** True after `lock` or `stop` until an operator unlocks: no automatic source is asked. */
       revoked: bool,
       tokens: list(tokenStatus, 64),
+      /** Operators who are being asked for a PIN; since: seconds since 1970. Only on the control socket. */
+      prompts: optional(list(map({ token: tokenName, uid: uint, pid: uint, since: uint }), 32)),
     },
   },
   unlock: {
@@ -184,6 +188,12 @@ export const methods = {
       force: optional(bool),
     },
     result: { token: tokenName, state: oneOf(tokenStates), already: bool },
+  },
+  /** An operator is being asked for the PIN. Answered once the token is unlocked; until then `status` tells of it. */
+  prompt: {
+    faces: ['control'],
+    params: { token: optional(tokenName) },
+    result: { token: tokenName },
   },
   lock: {
     faces: ['control'],

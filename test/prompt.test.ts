@@ -126,6 +126,8 @@ test(
     const terminal = new Terminal(cleanup, `${keyagentCommand} unlock`, env);
     await terminal.shows(/PIN of token web/);
     await waitFor('two questions', () => questions(serial).length === 2);
+    const rows = /^web +prompt +\S+Z +asks uid \d+ \(pid \d+\)$/gm;
+    assert.equal((await agent.mustKeyagent(['status'])).match(rows)?.length, 3);
     const [first] = questions(serial);
     assert.ok(first !== undefined);
     await answerQuestion(first, pin);
@@ -134,6 +136,7 @@ test(
     assert.equal(await terminal.end(), 0);
     assert.match(terminal.screen, /web was unlocked already/);
     assert.deepEqual(questions(serial), []);
+    assert.equal((await agent.mustKeyagent(['status'])).includes('asks uid'), false);
     assert.equal(agent.calls('C_Login'), before + 1);
   },
 );
@@ -165,6 +168,7 @@ test(
     const { status: exit, stderr } = await asked;
     assert.deepEqual([exit, stderr], [130, 'keyagent: no PIN was given; nothing has changed\n']);
     assert.equal((await status(agent)).state, 'locked');
+    assert.equal((await agent.mustKeyagent(['status'])).includes('asks uid'), false);
     assert.equal(agent.calls('C_Login'), before);
   },
 );

@@ -5,9 +5,9 @@ import { visible } from '../visible.js';
 
 export type TokenStatus = Result<'status'>['tokens'][number];
 
-/** Not if the agent has nothing to do, and not if the PIN is typed on the reader's own pad. */
-export function needsPin({ state, flags = '' }: TokenStatus): boolean {
-  return state !== 'unlocked' && !flags.split(' ').includes('protected-authentication-path');
+/** The PIN is typed on the token or its reader. */
+export function hasPinPad({ flags = '' }: TokenStatus): boolean {
+  return flags.split(' ').includes('protected-authentication-path');
 }
 
 /** What the agent would refuse anyway is said before anybody types a PIN. */

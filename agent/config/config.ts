@@ -21,6 +21,7 @@ export interface TokenConfig {
   onRemoval: 'hold' | 'drain' | 'lock';
   retainPin: boolean;
   lockAfterMs: number | undefined;
+  lockIdleMs: number | undefined;
   /** Account of the keyring item and file of the credential; defaults `name` and `keyagent.NAME.pin`. */
   keyringService: string;
   keyringAccount: string;

@@ -38,6 +38,10 @@ const listOf = <T extends z.ZodType>(item: T, say: string) =>
 const oneOf = <const V extends readonly string[]>(values: V) =>
   z.enum(values, `must be one of ${values.map((value) => `"${value}"`).join(', ')}`);
 
+const duration = z
+  .string(`must be ${durationForm}`)
+  .refine((value) => parseDuration(value) !== undefined, `must be ${durationForm}, at most 24 days`);
+
 const extraSocket = z.strictObject({
   path: socketPath,
   mode: mode.optional(),
@@ -89,10 +93,8 @@ const tokenTable = z.strictObject(
     env,
     on_removal: oneOf(['hold', 'drain', 'lock']).default('drain'),
     retain_pin: z.boolean('must be true or false').default(true),
-    lock_after: z
-      .string(`must be ${durationForm}`)
-      .refine((value) => parseDuration(value) !== undefined, `must be ${durationForm}, at most 24 days`)
-      .optional(),
+    lock_after: duration.optional(),
+    lock_idle: duration.optional(),
     keyring_service: text('must be a string').default('keyagent'),
     keyring_account: text('must be a string').optional(),
     clevis: absolutePath.optional(),

@@ -28,12 +28,17 @@ export function resolveToken(
     env: token.env,
     onRemoval: token.on_removal,
     retainPin: token.retain_pin,
-    lockAfterMs: token.lock_after === undefined ? undefined : parseDuration(token.lock_after),
+    lockAfterMs: durationMs(token.lock_after),
+    lockIdleMs: durationMs(token.lock_idle),
     keyringService: token.keyring_service,
     keyringAccount: token.keyring_account ?? token.name,
     credential: token.credential ?? `keyagent.${token.name}.pin`,
     clevisFile: token.clevis ?? path.join(stateDir, `${token.name}.pin.jwe`),
   };
+}
+
+function durationMs(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseDuration(text);
 }
 
 export function resolveCardReader(

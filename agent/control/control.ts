@@ -1,6 +1,7 @@
 /** The table of operators' requests, on the control socket. */
 import { AgentError, type Method, type Params, type Request, type Result } from '@keyagent/protocol';
 import type { AuditLog } from '../audit/audit-log.js';
+import type { Cancellation } from '../cancellation.js';
 import type { Peer } from '../policy/peer.js';
 import type { Rule } from '../policy/rule.js';
 import type { Connection } from '../socket/connection.js';
@@ -34,12 +35,15 @@ export async function control(
   request: Request,
   peer: Peer,
   context: ControlContext,
+  cancellation: Cancellation,
 ): Promise<Result<Method>> {
   switch (request.method) {
     case 'status':
       return status(context);
     case 'unlock':
       return unlock(request.params, peer, context);
+    case 'prompt':
+      return prompt(request.params, peer, context, cancellation);
     case 'lock':
       return lock(request.params, peer, context);
     case 'reload':
@@ -93,6 +97,17 @@ async function unlock(
   }
 }
 
+async function prompt(
+  params: Params<'prompt'>,
+  peer: Peer,
+  { tokens, broker }: ControlContext,
+  cancellation: Cancellation,
+): Promise<Result<'prompt'>> {
+  const token = tokens.named(params.token);
+  await broker.prompts(token).wait(peer, cancellation);
+  return { token: token.name };
+}
+
 async function lock(params: Params<'lock'>, peer: Peer, context: ControlContext): Promise<Result<'lock'>> {
   const tokens = params.token === undefined ? context.tokens.all : [context.tokens.named(params.token)];
   context.cards.forget(tokens);
@@ -118,23 +133,39 @@ function status(context: ControlContext): Result<'status'> {
     uptime: Math.floor((Date.now() - context.startedAt) / 1000),
     revoked: context.revocation.any,
     tokens: context.tokens.all.map((token) => tokenStatus(token, context)),
+    prompts: context.tokens.all.flatMap((token) => prompts(token, context)).slice(0, promptsMax),
   };
+}
+
+const promptsMax = 32;
+
+function prompts(token: Token, { broker }: ControlContext): NonNullable<Result<'status'>['prompts']> {
+  return broker
+    .prompts(token)
+    .list()
+    .map(({ peer, since }) => ({ token: token.name, uid: peer.uid, pid: peer.pid, since: seconds(since) }));
+}
+
+function seconds(ms: number): number {
+  return Math.floor(ms / 1000);
 }
 
 function tokenStatus(token: Token, { broker }: ControlContext): Result<'status'>['tokens'][number] {
   const { info } = token;
   const last = broker.answers(token).last;
+  const locksAt = broker.locksAt(token);
   return {
     name: token.name,
     state: token.state,
     detail: token.detail.slice(0, 256),
     keys: token.keys.length,
     logins: token.logins,
+    ...(locksAt !== undefined && { locks_at: seconds(locksAt) }),
     ...(info && { label: info.label, serial: info.serial, model: info.model, flags: info.flags.join(' ') }),
     ...(last && {
       source: last.source,
       source_result: last.result.slice(0, 250),
-      source_at: Math.floor(last.at / 1000),
+      source_at: seconds(last.at),
     }),
   };
 }
@@ -149,7 +180,7 @@ function sources(params: Params<'sources'>, context: ControlContext): Result<'so
         token: token.name,
         source,
         result: (answer?.result ?? 'not asked').slice(0, 250),
-        ...(answer && { at: Math.floor(answer.at / 1000) }),
+        ...(answer && { at: seconds(answer.at) }),
       };
     });
   });

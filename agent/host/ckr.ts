@@ -19,6 +19,7 @@ export type Recovery = 'none' | 'reopen' | 'find' | 'doubt' | 'restart' | 'locke
 const advice = {
   failed: 'the token failed; try again, and look at its own log if this goes on',
   module: "the token's module must be started anew; try again",
+  cancelled: 'it was cancelled on the token or its reader',
   absent: 'the token is not there; insert or connect it',
   locked: 'the token is locked; run "keyagent unlock"',
   sessions: 'the token has no free session; try again, or lower `sessions` of its other users',
@@ -32,7 +33,7 @@ type Row = readonly [rv: number, code: ErrorCode, message: string, recovery?: Re
 
 /** Whatever is not here is TOKEN_ERROR without recovery. */
 const table: readonly Row[] = [
-  [pkcs11js.CKR_CANCEL, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_CANCEL, 'TOKEN_ERROR', advice.cancelled],
   [pkcs11js.CKR_HOST_MEMORY, 'TOKEN_ERROR', advice.failed, 'doubt'],
   [pkcs11js.CKR_SLOT_ID_INVALID, 'TOKEN_ABSENT', advice.absent, 'absent'],
   [pkcs11js.CKR_GENERAL_ERROR, 'TOKEN_ERROR', advice.failed, 'doubt'],
@@ -45,7 +46,7 @@ const table: readonly Row[] = [
   [pkcs11js.CKR_DEVICE_REMOVED, 'TOKEN_ABSENT', advice.absent, 'absent'],
   [pkcs11js.CKR_ENCRYPTED_DATA_INVALID, 'DECRYPT_FAILED', advice.decrypt],
   [pkcs11js.CKR_ENCRYPTED_DATA_LEN_RANGE, 'DECRYPT_FAILED', advice.decrypt],
-  [pkcs11js.CKR_FUNCTION_CANCELED, 'TOKEN_ERROR', advice.failed],
+  [pkcs11js.CKR_FUNCTION_CANCELED, 'TOKEN_ERROR', advice.cancelled],
   [pkcs11js.CKR_FUNCTION_NOT_SUPPORTED, 'MECHANISM', advice.mechanism],
   [pkcs11js.CKR_KEY_HANDLE_INVALID, 'TOKEN_ERROR', advice.failed, 'find'],
   [pkcs11js.CKR_KEY_SIZE_RANGE, 'MECHANISM', advice.mechanism],

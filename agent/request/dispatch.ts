@@ -21,6 +21,7 @@ export function dispatch(request: Request, asker: Asker, context: Context): Prom
       return status(request.params, asker, context);
     case 'hello':
     case 'unlock':
+    case 'prompt':
     case 'lock':
     case 'reload':
     case 'stop':

@@ -97,6 +97,16 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
     return this.table.keys;
   }
 
+  /** Signatures and decryptions since the agent started. */
+  get uses(): number {
+    return this.operations.count;
+  }
+
+  /** Its PIN is typed on the token or its reader: it takes a NULL PIN. */
+  get hasPinPad(): boolean {
+    return this.info?.flags.includes('protected-authentication-path') ?? false;
+  }
+
   /** True when `keys` lists all of the token's keys. */
   get complete(): boolean {
     return this.table.complete;

@@ -127,10 +127,11 @@ export class AutomaticUnlock {
   private async login(source: SourceName, kept: Buffer | undefined, locks: number): Promise<void> {
     const { token, budget, serial, answers } = this.parts;
     const { logins } = this;
+    const onPinPad = source === 'card' && kept === undefined && token.hasPinPad;
     let pin = kept;
     try {
       budget.requireSource(source);
-      pin ??= await this.ask(source);
+      if (!onPinPad) pin ??= await this.ask(source);
       const info = await token.refreshInfo();
       const flag = info.flags.find((each) => forbidding.has(each));
       if (flag !== undefined) {
@@ -139,11 +140,12 @@ export class AutomaticUnlock {
       serial.require(info.serial);
       logins.requireNotLocked(locks);
       budget.spend(source, info.serial, pin);
-      token.setState('unlocking', `logging in with the PIN from ${source}`);
+      if (onPinPad) logins.awaitPinPad();
+      else token.setState('unlocking', `logging in with the PIN from ${source}`);
       await logins.run(source, pin, locks);
     } catch (error) {
       // A source that gave nothing has its answer noted already, and is no attempt to unlock.
-      if (pin === undefined && codeOf(error) !== 'PIN_BLOCKED') throw error;
+      if (pin === undefined && !onPinPad && codeOf(error) !== 'PIN_BLOCKED') throw error;
       if (codeOf(error) === 'PIN_INCORRECT') logins.retained.wipe();
       answers.refused(source, refusal(error));
       await logins.record(source, error);

@@ -4,6 +4,7 @@ import type { Token } from '../token/token.js';
 import type { Revocation } from './revocation.js';
 import type { SourceAnswers } from './source-answers.js';
 import type { AuditLog } from '../audit/audit-log.js';
+import type { Prompts } from './prompts.js';
 import type { OperatorUnlock } from './token-unlocker.js';
 import type { Ward } from './ward.js';
 
@@ -20,6 +21,15 @@ export class Broker {
 
   answers(token: Token): SourceAnswers {
     return this.ward(token).answers;
+  }
+
+  /** When it locks by itself, milliseconds since 1970; undefined: it does not. */
+  locksAt(token: Token): number | undefined {
+    return this.ward(token).unlocker.locksAt;
+  }
+
+  prompts(token: Token): Prompts {
+    return this.ward(token).unlocker.prompts;
   }
 
   /** Resolves to true if the token was unlocked already. */

@@ -1,6 +1,6 @@
 /**
- * The logins of one token, whoever brings the PIN: what makes one stand, what follows from one that succeeded or
- * failed, and how long it lasts.
+ * The logins of one token, whoever brings the PIN: what makes one stand, and what follows from one that succeeded or
+ * failed.
  */
 import { AgentError, type SourceName } from '@keyagent/protocol';
 import type { AuditLog } from '../audit/audit-log.js';
@@ -23,8 +23,7 @@ export interface LoginParts {
   readonly log: Log;
 }
 
-/** setTimeout takes no more. */
-const longestTimerMs = 2 ** 31 - 1;
+const enterOnReader = 'enter the PIN on the reader';
 
 export class Logins {
   readonly retained = new RetainedPin();
@@ -32,7 +31,6 @@ export class Logins {
   locks = 0;
   /** Why the last login ended, where only an operator may log in again as long as this process lives. */
   endedBecause: string | undefined;
-  private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly parts: LoginParts) {}
 
@@ -43,6 +41,13 @@ export class Logins {
     if (locks !== this.locks) await token.lock(`run "keyagent unlock ${token.name}"`);
     this.requireNotLocked(locks);
     this.succeeded(source, pin);
+  }
+
+  /** Somebody has to type the PIN where the token reads it: says so where operators look. */
+  awaitPinPad(): void {
+    const { token, log } = this.parts;
+    token.setState('unlocking', enterOnReader);
+    log.info(enterOnReader, { token: token.name });
   }
 
   requireNotLocked(locks: number): void {
@@ -77,26 +82,6 @@ export class Logins {
     });
   }
 
-  /** Calls `lock` when the time is over; undefined: it lasts. */
-  endAfter(ms: number | undefined, lock: (why: string) => Promise<void>): void {
-    clearTimeout(this.timer);
-    if (ms === undefined) return;
-    const { audit, token, log } = this.parts;
-    const end = async (): Promise<void> => {
-      this.endedBecause = 'its time is over';
-      await lock(this.endedBecause);
-      await audit.note({ event: 'lock', token: token.name, outcome: 'ok' });
-    };
-    this.timer = setTimeout(
-      () => {
-        end().catch((error: unknown) => {
-          log.error('lock failed', { token: token.name, error });
-        });
-      },
-      Math.min(ms, longestTimerMs),
-    ).unref();
-  }
-
   /** Ends the login. What is under way finishes; what waits is refused. */
   async end(why: string): Promise<void> {
     this.stop();
@@ -107,7 +92,6 @@ export class Logins {
   /** No login that was asked for so far stands any more, and nothing is kept for another. */
   stop(): void {
     this.locks++;
-    clearTimeout(this.timer);
     this.retained.wipe();
   }
 

@@ -14,7 +14,8 @@ const recordFile = z.strictObject({
   version: z.literal(1),
   serial: z.string(),
   source: z.enum(sourceNames),
-  attempts: z.array(attempt).min(1).max(64),
+  /** Empty: the PIN was typed on a reader, and nobody here knows it. */
+  attempts: z.array(attempt).max(64),
 });
 type BudgetRecord = z.infer<typeof recordFile>;
 
@@ -39,14 +40,21 @@ export class PinBudget {
   /**
    * Writes the record of this attempt; call it right before C_Login. Throws PIN_BLOCKED when the value was tried
    * before, and when the record cannot be written.
+   * @param pin  undefined: it is typed on a reader. That is one value that never changes: a person is asked once.
    */
-  spend(source: SourceName, serial: string, pin: Uint8Array): void {
+  spend(source: SourceName, serial: string, pin: Uint8Array | undefined): void {
     this.requireSource(source);
     const record = this.read();
     if (record !== undefined && record.serial !== serial) {
       throw this.blocked(`it was tried on the token with serial ${record.serial}, not on this one`);
     }
     const tried = record?.attempts ?? [];
+    if (pin === undefined) {
+      if (record !== undefined)
+        throw this.blocked('the PIN typed on its reader was refused or never confirmed');
+      this.write({ version: 1, serial, source, attempts: [] });
+      return;
+    }
     if (tried.some(({ salt, tag }) => timingSafeEqual(tagOf(pin, salt), Buffer.from(tag, 'hex')))) {
       throw this.blocked(`the PIN from ${source} was refused or never confirmed`);
     }

@@ -6,8 +6,10 @@ import type { SourceName } from '@keyagent/protocol';
 import type { AuditRecord } from '../audit/record.js';
 import type { Peer } from '../policy/peer.js';
 import { AutomaticUnlock } from './automatic-unlock.js';
+import { Lifetime } from './lifetime.js';
 import { Logins, refusal, type LoginParts } from './logins.js';
 import { requireLoginPossible } from './login-possible.js';
+import { Prompts } from './prompts.js';
 import type { Revocation } from './revocation.js';
 import { wipe } from './secret-bytes.js';
 
@@ -27,7 +29,9 @@ export interface OperatorUnlock {
 export type UnlockerParts = LoginParts & { readonly revocation: Revocation };
 
 export class TokenUnlocker {
+  readonly prompts: Prompts;
   private readonly logins: Logins;
+  private readonly lifetime: Lifetime;
   private readonly automatic: AutomaticUnlock;
   /** The last login or lock; the next one waits for it. */
   private turn: Promise<unknown> = Promise.resolve();
@@ -35,12 +39,21 @@ export class TokenUnlocker {
   constructor(private readonly parts: UnlockerParts) {
     const { token } = parts;
     this.logins = new Logins(parts);
+    this.prompts = new Prompts(token);
+    this.lifetime = new Lifetime({
+      idleMs: token.config.lockIdleMs,
+      uses: () => token.uses,
+      over: (why) => {
+        this.endUnasked(this.end(why));
+      },
+    });
     this.automatic = new AutomaticUnlock(
       parts,
       this.logins,
       (work) => this.inTurn(work),
       () => {
-        this.endAfter(token.config.lockAfterMs);
+        // A login that is only made again lasts no longer for it.
+        if (!this.lifetime.running) this.lifetime.begin(token.config.lockAfterMs);
       },
     );
     token.on('opened', () => {
@@ -53,9 +66,7 @@ export class TokenUnlocker {
       this.automatic.start(unlock);
     });
     token.on('left', () => {
-      this.revoke('it was removed').catch((error: unknown) => {
-        parts.log.error('the removal cannot be remembered', { token: token.name, error });
-      });
+      this.endUnasked(this.revoke());
     });
   }
 
@@ -66,15 +77,18 @@ export class TokenUnlocker {
     if (request.pin !== undefined) this.automatic.giveWay('an operator came first');
     return this.inTurn(async () => {
       const nothingGiven = request.pin === undefined && request.source === undefined;
-      if (token.state === 'unlocked' && (nothingGiven || !token.hasLoggedOutHost)) return true;
-      const source = request.source ?? request.via ?? 'prompt';
+      if (token.state === 'unlocked' && (nothingGiven || !token.hasLoggedOutHost)) {
+        if (request.forMs !== undefined) this.lifetime.shorten(request.forMs);
+        return true;
+      }
+      const source = request.source ?? request.via ?? (nothingGiven && token.hasPinPad ? 'card' : 'prompt');
       try {
         await this.operatorUnlock(source, request, locks);
       } catch (error) {
         await this.logins.record(source, error, peer, request.cards);
         throw error;
       }
-      this.endAfter(request.forMs ?? token.config.lockAfterMs);
+      this.lifetime.begin(request.forMs ?? token.config.lockAfterMs);
       await this.logins.record(source, undefined, peer, request.cards);
       return false;
     });
@@ -84,24 +98,45 @@ export class TokenUnlocker {
   async lock(why: string): Promise<void> {
     this.automatic.stop();
     this.automatic.giveWay(why);
+    this.lifetime.stop();
     await this.logins.end(why);
     this.automatic.awaitOperator();
   }
 
-  /** What `keyagent lock` does, without an operator: also after a restart only one of them unlocks. */
-  private async revoke(why: string): Promise<void> {
-    const { token, revocation, audit } = this.parts;
-    this.logins.endedBecause = why;
+  /** When it locks by itself if nobody uses it meanwhile, milliseconds since 1970; undefined: it does not. */
+  get locksAt(): number | undefined {
+    const { leftMs } = this.lifetime;
+    return leftMs === undefined ? undefined : Date.now() + leftMs;
+  }
+
+  /** The token left, and on_removal says that this locks: as `keyagent lock` does, also across restarts. */
+  private async revoke(): Promise<void> {
+    const { token, revocation } = this.parts;
     try {
       revocation.add([token.name]);
     } finally {
-      await this.lock(why);
-      await audit.note({ event: 'lock', token: token.name, outcome: 'ok' });
+      await this.end('it was removed');
     }
+  }
+
+  /** A lock by nobody: only an operator logs in again, as long as this process lives. */
+  private async end(why: string): Promise<void> {
+    const { token, audit } = this.parts;
+    this.logins.endedBecause = why;
+    await this.lock(why);
+    await audit.note({ event: 'lock', token: token.name, outcome: 'ok' });
+  }
+
+  private endUnasked(end: Promise<void>): void {
+    end.catch((error: unknown) => {
+      this.parts.log.error('lock failed', { token: this.parts.token.name, error });
+    });
   }
 
   /** No login that was asked for so far stands any more, and nothing is kept for another. */
   stop(): void {
+    this.prompts.stop();
+    this.lifetime.stop();
     this.automatic.stop();
     this.logins.stop();
   }
@@ -112,10 +147,6 @@ export class TokenUnlocker {
     return run;
   }
 
-  private endAfter(ms: number | undefined): void {
-    this.logins.endAfter(ms, (why) => this.inTurn(() => this.lock(why)));
-  }
-
   private async operatorUnlock(
     source: SourceName,
     { pin: given, source: asked, force = false }: OperatorUnlock,
@@ -123,11 +154,13 @@ export class TokenUnlocker {
   ): Promise<void> {
     const { token, revocation, answers, audit } = this.parts;
     audit.requireWritable();
-    const pin = asked === undefined ? given : await answers.ask(asked);
+    const onPinPad = given === undefined && (asked ?? 'card') === 'card' && token.hasPinPad;
+    const pin = asked === undefined || onPinPad ? given : await answers.ask(asked);
     try {
       await this.requireLoginPossible(pin, force);
       this.logins.requireNotLocked(locks);
-      token.setState('unlocking', 'an operator is logging in');
+      if (onPinPad) this.logins.awaitPinPad();
+      else token.setState('unlocking', 'an operator is logging in');
       await this.login(source, pin, locks);
       this.automatic.stop();
       revocation.remove(token.name);

@@ -28,22 +28,39 @@ export function addStatus(program: Command, session: Session): void {
 
 const timeoutMs = 10_000;
 
-function statusText({ agent, pid, uptime, revoked, tokens, sources }: Report): string {
+function statusText({ agent, pid, uptime, revoked, tokens, sources, prompts = [] }: Report): string {
   const first = `${visible(agent)}, pid ${pid}, up ${uptimeText(uptime)}\n`;
   const note = revoked ? 'revoked: no PIN source is asked until "keyagent unlock"\n' : '';
-  return first + note + textTable(header, tokens.map(row)) + (sources ? sourcesText(sources) : '');
+  return first + note + textTable(header, tokens.map(row)) + (sources ? sourcesText(sources, prompts) : '');
 }
 
 const header = ['TOKEN', 'STATE', 'KEYS', 'LABEL', 'SERIAL', 'FLAGS', 'DETAIL'];
 
-function row({ name, state, keys, label, serial, flags, detail }: Status['tokens'][number]): string[] {
+function row({
+  name,
+  state,
+  keys,
+  label,
+  serial,
+  flags,
+  detail,
+  locks_at,
+}: Status['tokens'][number]): string[] {
   const shown = (text = ''): string => (text === '' ? '-' : text);
-  return [name, state, shown(keys?.toString()), shown(label), shown(serial), shown(flags), shown(detail)];
+  const why = locks_at === undefined ? detail : `${detail}; locks at ${timeText(locks_at)}`;
+  return [name, state, shown(keys?.toString()), shown(label), shown(serial), shown(flags), shown(why)];
 }
 
-/** A token whose prompt waits is there for any operator to unlock. */
-function sourcesText(sources: Result<'sources'>['sources']): string {
-  const rows = sources.map(({ token, source, at, result }) => [token, source, timeText(at), result]);
+/** A token whose prompt waits is there for any operator to unlock, whether or not others are asked already. */
+function sourcesText(sources: Result<'sources'>['sources'], prompts: NonNullable<Status['prompts']>): string {
+  const answers = sources.map(({ token, source, at, result }) => [token, source, timeText(at), result]);
+  const asked = prompts.map(({ token, uid, pid, since }) => [
+    token,
+    'prompt',
+    timeText(since),
+    `asks uid ${uid} (pid ${pid})`,
+  ]);
+  const rows = [...answers, ...asked];
   return `\n${textTable(['TOKEN', 'SOURCE', 'WHEN', 'ANSWER'], rows)}`;
 }
 

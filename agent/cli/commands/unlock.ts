@@ -18,10 +18,11 @@ import { askPassword } from '../ask-password.js';
 import { CommandError } from '../exit-codes.js';
 import { cardOption, giveCards, PinAsker, type CardOptions } from '../give-cards.js';
 import { keyringOf } from '../keyring-of.js';
-import { needsPin, question, refusePrompt, type TokenStatus } from '../operator-prompt.js';
+import { nextState } from '../next-state.js';
+import { askOpenly, UnlockedMeanwhile } from '../open-question.js';
+import { hasPinPad, question, refusePrompt, type TokenStatus } from '../operator-prompt.js';
 import { promptPin, readPinLine } from '../pin-input.js';
 import { unlockTimeoutMs, type Session } from '../session.js';
-import { TokenWatch } from '../token-watch.js';
 
 interface UnlockOptions extends CardOptions {
   source?: SourceName;
@@ -49,10 +50,9 @@ export function addUnlock(program: Command, session: Session): void {
       refuseConflicts(options);
       const results = await session.control(
         async (agent) => {
-          const watch = new TokenWatch(agent);
           const tokens = chosenTokens(await tokensOf(agent), name, options);
           const unlocked: Result<'unlock'>[] = [];
-          for (const token of tokens) unlocked.push(await unlock({ agent, watch, token, options, session }));
+          for (const token of tokens) unlocked.push(await unlock({ agent, token, options, session }));
           return unlocked;
         },
         { notify: true },
@@ -98,51 +98,46 @@ async function tokensOf(agent: Caller): Promise<readonly TokenStatus[]> {
 
 interface Unlocking {
   agent: Caller;
-  watch: TokenWatch;
   token: TokenStatus;
   options: UnlockOptions;
   session: Session;
 }
 
 async function unlock(unlocking: Unlocking): Promise<Result<'unlock'>> {
-  const { agent, watch, token, options } = unlocking;
+  const { agent, token, options } = unlocking;
   const params: Params<'unlock'> = { token: token.name };
   if (options.for !== undefined) params.for_ms = options.for;
   if (options.force === true) params.force = true;
-  const unlocked = watch.unlocked(token.name);
   try {
-    if (options.source === 'card') return await unlockWithCards(unlocking, unlocked);
-    await addPin(params, unlocking, unlocked);
+    if (options.source === 'card' && !hasPinPad(token)) return await unlockWithCards(unlocking);
+    await addPin(params, unlocking);
     return await agent.call('unlock', params, { timeoutMs: unlockTimeoutMs });
   } catch (error) {
-    // Somebody was quicker: that is as good.
-    if (error !== unlocked.reason || agent.closed) throw error;
+    if (!(error instanceof UnlockedMeanwhile)) throw error;
     return { token: token.name, state: 'unlocked', already: true };
   } finally {
     wipe(params.pin);
   }
 }
 
-async function unlockWithCards(
-  { agent, token, options, session }: Unlocking,
-  unlocked: AbortSignal,
-): Promise<Result<'unlock'>> {
+async function unlockWithCards({ agent, token, options, session }: Unlocking): Promise<Result<'unlock'>> {
   const { name } = token;
   if (token.state === 'unlocked') return { token: name, state: 'unlocked', already: true };
-  const pins = new PinAsker(session, options, unlocked);
-  try {
-    const plan = { token: name, deed: 'unlock', force: options.force ?? false } as const;
-    await giveCards({ agent, session, pins, options, plan, forMs: options.for });
-  } finally {
-    await pins.close();
-  }
+  await askOpenly(agent, name, async (withdrawn) => {
+    const pins = new PinAsker(session, options, withdrawn);
+    try {
+      const plan = { token: name, deed: 'unlock', force: options.force ?? false } as const;
+      await giveCards({ agent, session, pins, options, plan, forMs: options.for });
+    } finally {
+      await pins.close();
+    }
+  });
   return { token: name, state: 'unlocked', already: false };
 }
 
 async function addPin(
   params: Params<'unlock'>,
-  { agent, watch, token, options, session }: Unlocking,
-  unlocked: AbortSignal,
+  { agent, token, options, session }: Unlocking,
 ): Promise<void> {
   const { source = 'prompt', stdin, askPassword: throughSystemd, force = false } = options;
   // On a terminal --stdin would show the PIN: there it means the prompt.
@@ -153,24 +148,29 @@ async function addPin(
     // The operator's own keyring, in the operator's session; the agent has none, or another one.
     params.pin = await keyringOf(token.name, session).pin();
     params.via = 'keyring';
-  } else if (source !== 'prompt') {
+  } else if (source !== 'prompt' && !(source === 'card' && hasPinPad(token))) {
     params.source = source;
   } else {
-    const found = throughSystemd === true ? await atRest(agent, watch, token) : token;
-    if (!needsPin(found)) return;
+    const found = throughSystemd === true ? await atRest(agent, token) : token;
+    if (found.state === 'unlocked') return;
     refusePrompt(found, force);
+    if (hasPinPad(found)) {
+      session.warn(`enter the PIN of ${found.name} on the reader`);
+      return;
+    }
     params.via = 'prompt';
-    params.pin =
+    params.pin = await askOpenly(agent, found.name, (withdrawn) =>
       throughSystemd === true
-        ? await askPassword(question(found), `keyagent:${found.name}`, unlocked)
-        : await promptPin(question(found), session.streams, unlocked);
+        ? askPassword(question(found), `keyagent:${found.name}`, withdrawn)
+        : promptPin(question(found), session.streams, withdrawn),
+    );
   }
 }
 
 /** At boot the agent may still be looking for the token, or be logging in to it. */
-async function atRest(agent: Caller, watch: TokenWatch, { name }: TokenStatus): Promise<TokenStatus> {
+async function atRest(agent: Caller, { name }: TokenStatus): Promise<TokenStatus> {
   for (;;) {
-    const change = watch.next(name);
+    const change = nextState(agent, name);
     // Told by the call below as well.
     change.catch(() => undefined);
     const token = (await tokensOf(agent)).find((each) => each.name === name);

@@ -81,6 +81,7 @@ env = { SOFTHSM2_CONF = "/etc/softhsm2.conf" }
 on_removal = "lock"
 retain_pin = false
 lock_after = "12h"
+lock_idle = "30m"
 keyring_service = "pins"
 keyring_account = "www"
 credential = "web.pin"
@@ -147,6 +148,7 @@ journald = true
         onRemoval: 'lock',
         retainPin: false,
         lockAfterMs: 43_200_000,
+        lockIdleMs: 1_800_000,
         keyringService: 'pins',
         keyringAccount: 'www',
         credential: 'web.pin',
