@@ -225,7 +225,7 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
       if (onRemoval === 'lock') slot.kill();
     }
     if (onRemoval === 'lock') this.emit('left');
-    this.openLater(searchMs);
+    this.openLater(0);
   }
 
   private async readPublicKeys(): Promise<void> {

@@ -77,3 +77,19 @@ test('a state directory that is gone forbids', () => {
     new PinBudget(join(directory, 'missing'), 'web').spend('credential', 'serial', right);
   }, blocked);
 });
+
+test('a PIN that is typed on a reader is asked for once, and its record says nothing of it', () => {
+  budget.spend('card', 'serial', undefined);
+  const record = readFileSync(join(directory, 'web.pin-budget.json'), 'utf8');
+  assert.deepEqual(JSON.parse(record), { version: 1, serial: 'serial', source: 'card', attempts: [] });
+  const next = new PinBudget(directory, 'web');
+  next.requireSource('card');
+  assert.throws(() => {
+    next.spend('card', 'serial', undefined);
+  }, blocked);
+  assert.throws(() => {
+    next.requireSource('credential');
+  }, blocked);
+  next.restore();
+  next.spend('card', 'serial', undefined);
+});
