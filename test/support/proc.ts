@@ -23,6 +23,21 @@ export function uidOf(pid: number): number {
   return Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 }
 
+export function openDescriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+/** Resident memory. */
+export function residentKiB(pid: number): number {
+  return Number(/^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+/** Time that it has spent computing, by itself and in the kernel; a clock tick is 10 ms. */
+export function cpuSeconds(pid: number): number {
+  const fields = statFields(pid) ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 /** Files that a process has mapped: libraries and modules. */
 export function mappedFiles(pid: number): string[] {
   const paths = mappings(pid).flatMap(({ file }) => (file.startsWith('/') ? [file] : []));
@@ -114,14 +129,19 @@ function readChunk(memory: number, bytes: Buffer, offset: number, start: bigint)
 }
 
 function parentOf(pid: number): number | undefined {
+  const fields = statFields(pid);
+  return fields === undefined ? undefined : Number(fields[1]);
+}
+
+/** proc(5), /proc/PID/stat from the state on; undefined when the process has ended. */
+function statFields(pid: number): string[] | undefined {
   let stat: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   } catch (error) {
-    // It ended meanwhile.
     if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
   }
-  // The name in parentheses may hold anything (proc(5)).
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  // The name in parentheses may hold anything.
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
