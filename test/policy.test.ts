@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { copyFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import type { AlgorithmName } from '@keyagent/protocol';
 import { account, isRoot } from './support/account.js';
@@ -12,6 +14,7 @@ import { auditOf } from './support/audit.js';
 import { cgroupRoot, makeCgroup } from './support/cgroup.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
 import { deploy, type Deployment } from './support/deployment.js';
+import { scratchFolder } from './support/scratch.js';
 
 const keys = [
   { label: 'www', type: 'rsa:2048' },
@@ -68,6 +71,12 @@ const allowed: Record<string, string[]> = {
     'www pkcs1 tls 1.2',
     'www pkcs1 tls 1.3',
   ],
+  'www-data in the unit': [
+    'mail ecdsa message',
+    'mail ecdsa tls 1.2',
+    'www pss tls 1.3',
+    'www pkcs1 tls 1.2',
+  ],
   'games in a user unit of that name': [],
   'games in a cgroup of that name below another unit': [],
   'root in the unit': ['mail ecdsa message', 'mail ecdsa tls 1.2'],
@@ -75,6 +84,7 @@ const allowed: Record<string, string[]> = {
   'the overflow uid': [],
   root: [],
   'daemon with node': ['mail ecdsa message', 'mail ecdsa tls 1.2'],
+  'daemon with a copy of node': [],
 };
 
 const machine =
@@ -99,7 +109,10 @@ test('every cell of the table is decided as the rules say, and audited', { skip:
           );
           const [record, ...others] = auditOf(deployment.agent).slice(before);
           assert.deepEqual(others, []);
-          assert.deepEqual([record?.outcome, record?.pid], [outcome.code, asker.pid]);
+          assert.deepEqual(
+            [record?.outcome, record?.pid, record?.alg, record?.rule !== undefined],
+            [outcome.code, asker.pid, question.alg, decision(outcome)],
+          );
         }
       }
     });
@@ -120,6 +133,7 @@ function peers(cleanup: Cleanup, { agent }: Deployment): Record<string, () => Pr
     games: as(alone(games)),
     'games, also in group backup': as({ ...alone(games), groups: [backup] }),
     'games in the unit': as(alone(games), `/system.slice/${unit}`),
+    'www-data in the unit': as(alone(wwwData), `/system.slice/${unit}`),
     'games in a user unit of that name': as(
       alone(games),
       `/user.slice/user-5.slice/user@5.service/app.slice/${unit}`,
@@ -133,6 +147,11 @@ function peers(cleanup: Cleanup, { agent }: Deployment): Record<string, () => Pr
     'the overflow uid': as(alone(overflow)),
     root: as(root),
     'daemon with node': as(alone(daemon)),
+    'daemon with a copy of node': () => {
+      const copy = path.join(scratchFolder(cleanup), 'node');
+      copyFileSync(process.execPath, copy);
+      return Asker.start(cleanup, { socket: agent.socket, identity: alone(daemon) }, copy);
+    },
   };
 }
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { mechanisms, operations, type Mechanism, type Operation } from '@keyagent/protocol';
-import { authorise, isStranger, mayBeUsed, mayKnow } from '@keyagent/agent/policy/authorise.js';
+import { mechanisms, operations, purposes, type Mechanism, type Operation } from '@keyagent/protocol';
+import { authorise, isStranger, mayBeUsed, mayKnow, mayUse } from '@keyagent/agent/policy/authorise.js';
 import type { Peer, Program } from '@keyagent/agent/policy/peer.js';
 import type { Rule } from '@keyagent/agent/policy/rule.js';
 import { rule } from './rules.js';
@@ -11,7 +11,6 @@ const www = { token: 'web', object: 'www', id: new Uint8Array([1]), type: 'priva
 const mail = { token: 'web', object: 'mail', id: new Uint8Array([2]), type: 'private' } as const;
 const apache = 'apache2.service';
 const httpd = '/usr/sbin/apache2';
-const sign = { operation: 'sign', mechanism: 'ecdsa' } as const;
 
 function peer(uid: number, gid = uid, groups: number[] = []): Peer {
   return { uid, gid, groups, pid: 1 };
@@ -148,37 +147,77 @@ test('a stranger is whoever no rule names', () => {
 });
 
 const anyId = fc.integer({ min: 0, max: 5 });
+const optional = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(value, { nil: undefined, freq: 2 });
 const anyRule = fc
   .record({
-    uids: fc.option(fc.array(anyId, { maxLength: 3 }), { nil: undefined }),
-    gids: fc.option(fc.array(anyId, { maxLength: 3 }), { nil: undefined }),
-    operations: fc.option(fc.subarray([...operations]), { nil: undefined }),
-    mechanisms: fc.option(fc.subarray([...mechanisms]), { nil: undefined }),
+    uids: optional(fc.array(anyId, { maxLength: 3 })),
+    gids: optional(fc.array(anyId, { maxLength: 3 })),
+    units: optional(fc.subarray([apache, 'nginx.service'])),
+    exes: optional(fc.subarray([httpd, '/usr/bin/node'])),
+    operations: optional(fc.subarray([...operations])),
+    mechanisms: optional(fc.subarray([...mechanisms])),
+    purpose: optional(fc.constantFrom(...purposes)),
     keys: fc.constantFrom('pkcs11:', 'pkcs11:object=www', 'pkcs11:object=m*'),
   })
   .map(rule);
-const anyPeer = fc.record({
-  uid: anyId,
-  gid: anyId,
-  groups: fc.array(anyId, { maxLength: 3 }),
-  pid: fc.constant(1),
-});
+const anyRules = fc.array(anyRule, { maxLength: 5 });
+const anyPeer = fc
+  .record({
+    uid: anyId,
+    gid: anyId,
+    groups: fc.array(anyId, { maxLength: 3 }),
+    unit: optional(fc.constantFrom(apache, 'nginx.service')),
+    exe: optional(fc.constantFrom(httpd, '/usr/bin/node')),
+  })
+  .map(({ unit, exe, ...ids }): Peer => {
+    const program = { runs: (path: string) => path === exe, unit, shownExe: exe, doubt: undefined };
+    return { ...ids, pid: 1, program: () => program };
+  });
+const anyKey = fc.constantFrom(www, mail);
+const tls13 = Buffer.from(`${' '.repeat(64)}TLS 1.3, server CertificateVerify\0${'h'.repeat(32)}`);
+const decrypting: readonly Mechanism[] = ['rsa-oaep', 'rsa-pkcs1-tls'];
+const anyUse = fc
+  .record({
+    mechanism: fc.constantFrom(...mechanisms),
+    message: optional(fc.constantFrom(Buffer.from('a message'), tls13)),
+  })
+  .map((use) => {
+    const operation: Operation = decrypting.includes(use.mechanism) ? 'decrypt' : 'sign';
+    return { ...use, operation };
+  });
 
 test('a rule added after the one that matched never changes the decision', () => {
+  let matched = 0;
   fc.assert(
-    fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), anyRule, (who, rules, more) => {
-      const before = authorise(who, www, sign, rules);
-      if (before !== undefined) assert.equal(authorise(who, www, sign, [...rules, more]), before);
+    fc.property(anyPeer, anyKey, anyUse, anyRules, anyRule, fc.nat(5), (who, key, use, rules, more, gap) => {
+      const before = authorise(who, key, use, rules);
+      if (before === undefined) return;
+      matched++;
+      const place = rules.indexOf(before) + 1 + gap;
+      assert.equal(authorise(who, key, use, rules.toSpliced(place, 0, more)), before);
     }),
+    { numRuns: 2000 },
   );
+  assert.ok(matched > 50, `only ${matched} matched`);
 });
 
 test('removing rules never grants anything', () => {
   fc.assert(
-    fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), fc.nat(4), (who, rules, drop) => {
+    fc.property(anyPeer, anyKey, anyUse, anyRules, fc.nat(4), (who, key, use, rules, drop) => {
       const fewer = rules.filter((_, i) => i !== drop);
-      if (authorise(who, www, sign, rules) === undefined)
-        assert.equal(authorise(who, www, sign, fewer), undefined);
+      if (authorise(who, key, use, rules) === undefined)
+        assert.equal(authorise(who, key, use, fewer), undefined);
+    }),
+  );
+});
+
+test('no rules grant nothing', () => {
+  fc.assert(
+    fc.property(anyPeer, anyKey, anyUse, (who, key, use) => {
+      assert.equal(authorise(who, key, use, []), undefined);
+      assert.equal(mayUse(who, key, use, []), false);
+      assert.equal(mayKnow(who, key, []), who.uid === 0);
     }),
   );
 });
@@ -203,8 +242,8 @@ for (const [name, only, can, expected] of uses) {
 
 test('whoever is allowed something uses a key that may be used', () => {
   fc.assert(
-    fc.property(anyPeer, fc.array(anyRule, { maxLength: 5 }), (who, rules) => {
-      if (authorise(who, www, sign, rules) !== undefined) assert.ok(mayBeUsed(www, ['ecdsa'], rules));
+    fc.property(anyPeer, anyKey, anyUse, anyRules, (who, key, use, rules) => {
+      if (authorise(who, key, use, rules) !== undefined) assert.ok(mayBeUsed(key, [use.mechanism], rules));
     }),
   );
 });
