@@ -18,10 +18,14 @@ before(async () => {
     { keys: 'pkcs11:object=www', users, operations: ['sign', 'decrypt'] },
     // Seen, and so loaded, but not used to sign.
     { keys: 'pkcs11:object=forbidden', users, operations: ['decrypt'] },
+    { keys: 'pkcs11:object=forbidden', users: ['daemon'], operations: ['sign'] },
+    // An EC key decrypts nothing: so nobody uses it.
+    { keys: 'pkcs11:object=useless', users, operations: ['decrypt'] },
   ];
   const keys = [
     { label: 'www', type: 'rsa:2048' },
     { label: 'forbidden', type: 'EC:prime256v1' },
+    { label: 'useless', type: 'EC:prime256v1' },
   ] as const;
   deployment = await deploy(cleanup, { keys, spare: true, agent: { rules } });
   writeFileSync(file('message'), 'message');
@@ -77,6 +81,34 @@ for (const query of ['pin-value=1234', 'module-path=/tmp/x.so']) {
 test('a key that no rule lets sign is DENIED', async () => {
   assertRefused(await sign(deployment.uri('forbidden', 'private')), 'DENIED');
   await assertServes();
+});
+
+test('a key that no rule lets anybody use is DENIED when it is loaded, but not its certificate', async () => {
+  const [key, certificate] = (['private', 'cert'] as const).map((type) => deployment.uri('useless', type));
+  for (const reference of [String(key), await deployment.referenceFile('useless')]) {
+    const texts = ['no rule lets anybody use', 'object=useless', 'keyagent reload'];
+    assertRefused(await sign(reference), 'DENIED', ...texts);
+  }
+  await mustRun('openssl', ['x509', '-in', String(certificate), '-noout'], { env: deployment.opensslEnv });
+});
+
+test('with log = stderr it is said once more why a key was not loaded, and without it is not', async () => {
+  const key = 'pkcs11:token=web;object=nobody';
+  const own = (result: CommandResult): string[] => result.stderr.match(/^keyagent: .*$/gm) ?? [];
+  assert.deepEqual(own(await sign(key)), []);
+  const configuration = readFileSync(deployment.opensslEnv.OPENSSL_CONF ?? '', 'utf8');
+  const withLog = async (word: string): Promise<CommandResult> => {
+    writeFileSync(
+      file('log.cnf'),
+      configuration.replace('[keyagent_sect]', `[keyagent_sect]\nlog = ${word}`),
+    );
+    return sign(key, { OPENSSL_CONF: file('log.cnf') });
+  };
+  const [line, ...others] = own(await withLog('stderr'));
+  assert.match(line ?? '', /^keyagent: NOT FOUND: .*object=nobody/);
+  assert.deepEqual(others, []);
+  assert.deepEqual(own(await withLog('none')), []);
+  assertRefused(await withLog('loud'), 'INVALID', 'log = loud: write none or stderr');
 });
 
 test('a locked token is LOCKED, and after unlock the same command works', async () => {
