@@ -105,7 +105,17 @@ export const methods = {
     /** `after`: the last URI of the page before. */
     params: { after: optional(uri) },
     result: {
-      keys: list(map({ uri, algorithm: oneOf(keyAlgorithms), bits: uint, state: oneOf(keyStates) }), 64),
+      keys: list(
+        map({
+          uri,
+          algorithm: oneOf(keyAlgorithms),
+          bits: uint,
+          state: oneOf(keyStates),
+          /** CKA_ALWAYS_AUTHENTICATE, if it is true. */
+          always_authenticate: optional(bool),
+        }),
+        64,
+      ),
       more: bool,
     },
   },

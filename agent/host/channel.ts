@@ -95,11 +95,10 @@ function hostError(error: unknown): HostError {
     process.stderr.write(`token host: ${describe(failure.cause ?? failure)}\n`);
   }
   const { code, message } = failure;
-  const ckr = failure instanceof TokenFailure ? failure.ckr : undefined;
   return {
     code,
     message,
-    ...(ckr !== undefined && { ckr }),
+    ...(failure instanceof TokenFailure && { ckr: failure.ckr, atLogin: failure.atLogin }),
     ...(failure.candidates && { candidates: [...failure.candidates] }),
   };
 }

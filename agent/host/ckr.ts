@@ -85,6 +85,8 @@ export class TokenFailure extends AgentError {
   readonly rv: number;
   readonly ckr: string;
   readonly recovery: Recovery;
+  /** In a C_Login for one use of a key. */
+  atLogin = false;
 
   constructor([rv, code, message, recovery = 'none']: Row, cause?: unknown) {
     super(code, message, { cause });

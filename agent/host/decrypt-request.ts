@@ -7,6 +7,7 @@ import { AgentError, hashLength } from '@keyagent/protocol';
 import { decryptOaep, decryptPremaster, isInRange, type DecryptCall } from './decrypt.js';
 import type { HostParams } from './host-protocol.js';
 import type { Key } from './key.js';
+import type { Authenticate } from './login.js';
 import type { OperationRunner } from './operation-runner.js';
 import type { Token } from './token.js';
 
@@ -20,6 +21,7 @@ export async function decryptWithKey(
   runner: OperationRunner,
   key: Key,
   params: HostParams<'decrypt'>,
+  authenticate: Authenticate | undefined,
 ): Promise<Buffer> {
   const { mechanism, ciphertext } = params;
   const { publicKey } = key;
@@ -28,7 +30,7 @@ export async function decryptWithKey(
   if (route === undefined) throw new AgentError('MECHANISM', `the token does not do ${mechanism}`);
   const plaintext = isInRange(ciphertext, publicKey)
     ? await runner.withKey(key, (session, handle) =>
-        open({ library: token.library, session, key: handle, ciphertext, route }),
+        open({ library: token.library, session, key: handle, ciphertext, route, authenticate }),
       )
     : null;
   if (plaintext !== null) return plaintext;

@@ -9,6 +9,7 @@ import { native } from '../native/index.js';
 import { copyForCall, wipe } from './call-buffer.js';
 import { rvOf } from './ckr.js';
 import type { HostParams } from './host-protocol.js';
+import type { Authenticate } from './login.js';
 import { ckm, hashMechanisms, type Route } from './mechanisms.js';
 import type { PublicKey } from './public-key.js';
 import type { Session } from './session-pool.js';
@@ -32,6 +33,7 @@ export interface DecryptCall {
   readonly key: Handle;
   readonly ciphertext: Uint8Array;
   readonly route: NonNullable<Route>;
+  readonly authenticate?: Authenticate | undefined;
 }
 
 /** True if raw RSA is defined on it (RFC 8017 5.1.2): the token need not see anything else. */
@@ -103,10 +105,11 @@ async function decryptOrBad(call: DecryptCall, mechanism: CkMechanism): Promise<
 }
 
 async function decrypt(
-  { library, session, key, ciphertext }: DecryptCall,
+  { library, session, key, ciphertext, authenticate }: DecryptCall,
   mechanism: CkMechanism,
 ): Promise<Buffer> {
   library.C_DecryptInit(session.handle, mechanism, key);
+  await authenticate?.(session.handle);
   const input = copyForCall(ciphertext);
   const output = Buffer.alloc(ciphertext.length);
   try {

@@ -3,7 +3,7 @@
  * Frames as on the client socket, but up to `hostFrameMax`; the body is msgpackr without records: a request is
  * `[id, op, params]`, a reply `[id, null, result]` or `[id, {code, message, ckr?}, null]`, an event `[0, name, params]`.
  * Descriptor 4 of the host carries PINs only, never in a frame: 2-byte big-endian length, then the bytes,
- * written just before the `login` that consumes them.
+ * written just before the request that announces them with `pin`.
  */
 import type { ErrorCode, HashName, KeyAlgorithm, KeyState, Mechanism } from '@keyagent/protocol';
 
@@ -56,7 +56,7 @@ export interface HostKey {
   mechanisms: Mechanism[];
   /** The part of it that the host completes with raw RSA inside, for some hash at least. */
   completed: Mechanism[];
-  /** Listed for its public data; sign and decrypt refuse it (MECHANISM). */
+  /** CKA_ALWAYS_AUTHENTICATE: sign and decrypt want a PIN of their own (`pin`), and refuse it otherwise (MECHANISM). */
   alwaysAuthenticate: boolean;
 }
 
@@ -88,7 +88,14 @@ export interface HostOperations {
   /** `hash` and a digest of its length (rsa-pkcs1, rsa-pss, ecdsa), or the message (ed25519). ECDSA result is r||s.
    *  RSA signatures are verified before they leave the host. saltLength in bytes, rsa-pss only. */
   sign: {
-    params: { ref: number; mechanism: Mechanism; hash?: HashName; data: Uint8Array; saltLength?: number };
+    params: {
+      ref: number;
+      mechanism: Mechanism;
+      hash?: HashName;
+      data: Uint8Array;
+      saltLength?: number;
+      pin?: boolean;
+    };
     result: { signature: Uint8Array };
   };
   /** rsa-oaep: DECRYPT_FAILED for anything that does not decrypt. rsa-pkcs1-tls: always 48 bytes. */
@@ -100,6 +107,7 @@ export interface HostOperations {
       ciphertext: Uint8Array;
       clientVersion?: number;
       negotiatedVersion?: number;
+      pin?: boolean;
     };
     result: { plaintext: Uint8Array };
   };
@@ -115,6 +123,8 @@ export interface HostError {
   message: string;
   /** CKR_ name, for logs and audit. */
   ckr?: string;
+  /** The C_Login for this one use failed; otherwise it was never called, or `authenticated` told of it. */
+  atLogin?: boolean;
   /** URIs of the tokens that matched (AMBIGUOUS). */
   candidates?: string[];
 }
@@ -123,4 +133,6 @@ export interface HostError {
 export interface HostEvents {
   /** The token left or came back (polled with C_GetSlotInfo / C_GetTokenInfo). */
   presence: { present: boolean };
+  /** The token took the PIN of the sign or decrypt that came with one. */
+  authenticated: Record<string, never>;
 }

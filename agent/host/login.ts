@@ -2,7 +2,7 @@
  * C_Login and C_Logout. The PIN comes over its own descriptor into the addon's locked memory. One is taken for each
  * request that announces one, when the request arrives: so the PINs keep the order of the requests.
  */
-import pkcs11js from 'pkcs11js';
+import pkcs11js, { type Handle } from 'pkcs11js';
 import { AgentError } from '@keyagent/protocol';
 import { native } from '../native/index.js';
 import { TokenFailure, tokenFailure, translate } from './ckr.js';
@@ -12,17 +12,23 @@ import type { Token } from './token.js';
 
 /** HostOperations: descriptor 4. */
 const pinFd = 4;
-const ckuUser = 1;
+const cku = { user: 1, contextSpecific: 2 } as const;
+
+/** Between C_SignInit or C_DecryptInit and the operation, in its session: what CKA_ALWAYS_AUTHENTICATE asks for. */
+export type Authenticate = (session: Handle) => Promise<void>;
 
 export class Login {
   readonly #token: Token;
   readonly #runner: OperationRunner;
+  readonly #authenticated: () => Promise<void>;
   /** One at a time: a token that refused one PIN is not given the next one before that is known. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(token: Token, runner: OperationRunner) {
+  /** @param authenticated told when the token took a PIN for one use */
+  constructor(token: Token, runner: OperationRunner, authenticated: () => Promise<void>) {
     this.#token = token;
     this.#runner = runner;
+    this.#authenticated = authenticated;
   }
 
   /** @throws AgentError PIN_INCORRECT, PIN_BLOCKED, TOKEN_ABSENT, TOKEN_ERROR */
@@ -31,6 +37,24 @@ export class Login {
     const turn = this.#last.then(() => this.#loginNow(secret)).finally(() => wipePin(secret));
     this.#last = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** With the PIN that a sign or decrypt announced, for one C_Login; undefined: with none. */
+  async withPin<T>(
+    announced: boolean | undefined,
+    use: (authenticate: Authenticate | undefined) => Promise<T>,
+  ): Promise<T> {
+    const pin = takePin(announced === true);
+    if (pin === null) return use(undefined);
+    try {
+      return await use(async (session) => {
+        const rv = await native.login(this.#token.modulePath, session, cku.contextSpecific, pin);
+        if (rv !== pkcs11js.CKR_OK) throw Object.assign(tokenFailure(rv), { atLogin: true });
+        await this.#authenticated();
+      });
+    } finally {
+      wipePin(pin);
+    }
   }
 
   /** Waits for operations that run; whoever comes meanwhile is refused. */
@@ -55,7 +79,7 @@ export class Login {
     this.#token.refresh();
     await this.#renewStaleSessions();
     const rv = await this.#runner.once(({ handle }) =>
-      native.login(this.#token.modulePath, handle, ckuUser, pin).then(accept),
+      native.login(this.#token.modulePath, handle, cku.user, pin).then(accept),
     );
     return { already: rv === pkcs11js.CKR_USER_ALREADY_LOGGED_IN };
   }

@@ -29,7 +29,14 @@ function opened(): TokenHost {
 const operations: Operations = {
   open: (params) => {
     if (host !== undefined) throw new AgentError('INVALID', 'a host opens one token, once');
-    host = new TokenHost(params, { presence: (present) => channel.emit('presence', { present }), end });
+    host = new TokenHost(params, {
+      presence: (present) => channel.emit('presence', { present }),
+      authenticated: () => {
+        channel.emit('authenticated', {});
+        return channel.flush();
+      },
+      end,
+    });
     return host.opened;
   },
   tokens: ({ module, uri }) => ({ tokens: new TokenModule(module).list(uri) }),

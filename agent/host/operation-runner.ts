@@ -60,16 +60,17 @@ export class OperationRunner {
     });
   }
 
-  /** With a key, repeated once where that can help. @throws AgentError */
+  /** With a key, repeated once where that can help and costs no second login. @throws AgentError */
   async withKey<T>(key: Key, work: (session: Session, handle: Handle) => Promise<T>): Promise<T> {
     const { handle } = key;
     try {
       return await this.once((session) => work(session, handle));
     } catch (error) {
       if (!(error instanceof TokenFailure) || !isRepeatable(error.recovery)) throw error;
+      // Another request that failed beside this one may have renewed it already.
+      if (key.handle === handle) await this.#callbacks.renewHandle(key);
+      if (key.object.alwaysAuthenticate) throw error;
     }
-    // Another request that failed beside this one may have renewed it already.
-    if (key.handle === handle) await this.#callbacks.renewHandle(key);
     return this.once((session) => work(session, key.handle));
   }
 

@@ -5,6 +5,7 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { wrongResult } from './ckr.js';
 import { copyForCall, wipe } from './call-buffer.js';
+import type { Authenticate } from './login.js';
 import type { Pace } from './pace.js';
 import type { SignPlan } from './sign-plan.js';
 
@@ -15,8 +16,10 @@ export async function signInSession(
   key: Handle,
   plan: SignPlan,
   pace: Pace | undefined,
+  authenticate?: Authenticate,
 ): Promise<Buffer> {
   library.C_SignInit(session, plan.mechanism, key);
+  await authenticate?.(session);
   const input = copyForCall(plan.input);
   const output = Buffer.alloc(plan.signatureLength);
   try {

@@ -16,6 +16,8 @@ import { Token } from './token.js';
 
 export interface TokenHostCallbacks {
   presence(present: boolean): void;
+  /** The token took the PIN that came with a sign or decrypt. Resolves when the agent can know it, whatever comes then. */
+  authenticated(): Promise<void>;
   /** No operation of this process can succeed any more. */
   end(reason: string): void;
 }
@@ -44,7 +46,7 @@ export class TokenHost {
       end: (reason) => callbacks.end(reason),
       renewHandle: (key) => this.#keyList.renewHandle(key),
     });
-    this.#login = new Login(this.#token, this.#runner);
+    this.#login = new Login(this.#token, this.#runner, () => callbacks.authenticated());
     this.#keyList = new KeyList(this.#token, this.#runner);
     this.#presence.start();
   }
@@ -78,17 +80,22 @@ export class TokenHost {
   }
 
   async sign(params: HostParams<'sign'>): Promise<HostResult<'sign'>> {
-    const key = this.#usableKey(params);
-    const plan = planSignature(key.publicKey, this.#token.mechanisms, params);
-    const pace = key.publicKey.algorithm === 'rsa' ? undefined : key.pace;
-    const signature = await this.#runner.withKey(key, (session, handle) =>
-      signInSession(this.#token.library, session.handle, handle, plan, pace),
-    );
+    const signature = await this.#login.withPin(params.pin, (authenticate) => {
+      const key = this.#usableKey(params);
+      const plan = planSignature(key.publicKey, this.#token.mechanisms, params);
+      const pace = key.publicKey.algorithm === 'rsa' ? undefined : key.pace;
+      return this.#runner.withKey(key, (session, handle) =>
+        signInSession(this.#token.library, session.handle, handle, plan, pace, authenticate),
+      );
+    });
     return { signature };
   }
 
   async decrypt(params: HostParams<'decrypt'>): Promise<HostResult<'decrypt'>> {
-    return { plaintext: await decryptWithKey(this.#token, this.#runner, this.#usableKey(params), params) };
+    const plaintext = await this.#login.withPin(params.pin, (authenticate) =>
+      decryptWithKey(this.#token, this.#runner, this.#usableKey(params), params, authenticate),
+    );
+    return { plaintext };
   }
 
   /** True while the module is at work in some thread. */
@@ -102,7 +109,7 @@ export class TokenHost {
     this.#token.finalize();
   }
 
-  #usableKey({ ref, mechanism }: { ref: number; mechanism: Mechanism }): Key {
+  #usableKey({ ref, mechanism, pin = false }: { ref: number; mechanism: Mechanism; pin?: boolean }): Key {
     if (!this.#loggedIn) throw new AgentError('LOCKED', 'the token is locked; run "keyagent unlock"');
     const key = this.#keyList.get(ref);
     const { state, mechanisms, alwaysAuthenticate } = key.host;
@@ -112,7 +119,7 @@ export class TokenHost {
         'its certificate or public key in the token belongs to another key',
       );
     }
-    if (alwaysAuthenticate) {
+    if (alwaysAuthenticate && !pin) {
       throw new AgentError('MECHANISM', 'the key asks for the PIN at every use (CKA_ALWAYS_AUTHENTICATE)');
     }
     if (!mechanisms.includes(mechanism)) {

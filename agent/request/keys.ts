@@ -19,7 +19,13 @@ export function keys(
   let bytes = 0;
   const fitting = known.slice(0, page.keys).filter(({ uri }) => (bytes += uri.length) <= page.bytes);
   return Promise.resolve({
-    keys: fitting.map(({ uri, algorithm, bits, state }) => ({ uri, algorithm, bits, state })),
+    keys: fitting.map(({ uri, algorithm, bits, state, alwaysAuthenticate }) => ({
+      uri,
+      algorithm,
+      bits,
+      state,
+      ...(alwaysAuthenticate && { always_authenticate: true }),
+    })),
     more: known.length > fitting.length,
   });
 }

@@ -28,10 +28,13 @@ export class HostLost extends AgentError {
 /** What the token said, with the PKCS#11 name of the cause for log and audit. */
 export class TokenFault extends AgentError {
   readonly ckr: string | undefined;
+  /** In the C_Login for one use of a key. */
+  readonly atLogin: boolean;
 
   constructor(error: HostError) {
     super(error.code, error.message);
     this.ckr = error.ckr;
+    this.atLogin = error.atLogin ?? false;
   }
 }
 
@@ -62,9 +65,21 @@ const packr = new Packr({ useRecords: false });
 const withheld =
   /^(NODE_|LISTEN_|NOTIFY_|CREDENTIALS_DIRECTORY$|KEYAGENT_SOCK$|KEYAGENT_CONTROL_SOCK$|KEYAGENT_CONFIG$)/;
 const hangCheckMs = 250;
+/** How long a host that exited may still be read. */
+const lastWordsMs = 100;
 
-/** Events: 'exit' once; 'presence' (boolean) when the token leaves or returns; 'idle' when nothing is in flight any more. */
-export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boolean]; idle: [] }> {
+/**
+ * 'exit' once; 'presence' when the token leaves or returns; 'idle' when nothing is in flight any more; 'authenticated'
+ * when the token took the PIN of a sign or decrypt.
+ */
+interface HostProcessEvents {
+  exit: [string];
+  presence: [boolean];
+  idle: [];
+  authenticated: [];
+}
+
+export class HostProcess extends EventEmitter<HostProcessEvents> {
   readonly pid: number | undefined;
   alive = true;
   private readonly child: ChildProcess;
@@ -108,7 +123,7 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
       this.kill();
     });
     this.child.once('exit', (code, signal) => {
-      this.ended(signal === null ? `exit status ${String(code)}` : `signal ${signal}`);
+      this.exited(signal === null ? `exit status ${String(code)}` : `signal ${signal}`);
     });
     this.hangCheck = setInterval(() => {
       this.killIfHung(Date.now());
@@ -135,11 +150,21 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
     });
   }
 
-  /** Logs in. The PIN goes beside the frames, so that no codec copies it; the caller wipes it. */
-  async login(pin: Uint8Array | undefined): Promise<HostResult<'login'>> {
+  /** undefined: a NULL PIN, for a protected authentication path. */
+  login(pin: Uint8Array | undefined): Promise<HostResult<'login'>> {
+    if (pin === undefined) return this.call('login', { pin: false });
+    return this.callWithPin('login', { pin: true }, pin);
+  }
+
+  /** The PIN goes beside the frames, so that no codec copies it; the caller wipes it. */
+  async callWithPin<O extends 'login' | 'sign' | 'decrypt'>(
+    operation: O,
+    params: HostParams<O>,
+    pin: Uint8Array,
+  ): Promise<HostResult<O>> {
     if (!this.alive) throw new HostLost();
-    if (pin !== undefined) native.writeSecret(this.pinFd, pin);
-    return this.call('login', { pin: pin !== undefined });
+    native.writeSecret(this.pinFd, pin);
+    return this.call(operation, { ...params, pin: true });
   }
 
   kill(): void {
@@ -165,6 +190,7 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
     const [id, error, result] = packr.unpack(body) as [number, HostError | string | null, unknown];
     if (id === 0) {
       if (error === 'presence') this.emit('presence', (result as { present: boolean }).present);
+      if (error === 'authenticated') this.emit('authenticated');
       return;
     }
     const pending = this.pending.get(id);
@@ -195,6 +221,16 @@ export class HostProcess extends EventEmitter<{ exit: [string]; presence: [boole
         return;
       }
     }
+  }
+
+  /** What it said last is still to be read; something that its module started may keep the channel open. */
+  private exited(how: string): void {
+    const ended = (): void => {
+      this.ended(how);
+    };
+    if (this.channel.readableEnded) ended();
+    this.channel.once('end', ended);
+    setTimeout(ended, lastWordsMs).unref();
   }
 
   private ended(how: string): void {

@@ -8,6 +8,14 @@ import { keyIdentity } from './served-key.js';
 /** Looks of one process for its token. */
 const searchesMax = 60;
 
+/** For one operation with a key that asks for the PIN each time. */
+export interface OneUse {
+  /** Stays the giver's to wipe. */
+  readonly pin: Uint8Array;
+  /** Called when the token took it. */
+  readonly authenticated: () => void;
+}
+
 export class HostSlot {
   loggedIn = false;
   info: TokenInfo | undefined;
@@ -83,7 +91,7 @@ export class HostSlot {
   async login(pin: Uint8Array | undefined): Promise<void> {
     const { already } = await this.running()
       .login(pin)
-      .catch((error: unknown) => this.loginFailed(error));
+      .catch((error: unknown) => this.pinUnread(error));
     // Nobody else logs in through this process: somebody's earlier login would prove nothing about this PIN.
     if (already) {
       this.kill();
@@ -126,19 +134,25 @@ export class HostSlot {
     operation: O,
     identity: string,
     params: Omit<HostParams<O>, 'ref'>,
+    oneUse?: OneUse,
   ): Promise<HostResult<O>> {
     const ref = this.refs.get(identity);
     if (ref === undefined) throw new AgentError('NOT_FOUND', 'the key is no longer in the token');
     try {
-      return await this.running().call<O>(operation, { ...params, ref } as HostParams<O>);
+      const whole = { ...params, ref } as HostParams<O>;
+      const host = this.running();
+      return await (oneUse === undefined
+        ? host.call(operation, whole)
+        : performOnce(host, operation, whole, oneUse));
     } catch (error) {
       if (error instanceof AgentError && error.code === 'LOCKED') this.loggedIn = false;
+      if (oneUse !== undefined) this.pinUnread(error);
       throw error;
     }
   }
 
   /** A PIN that was not read is still on its way: the next login would take it for its own. */
-  private loginFailed(error: unknown): never {
+  private pinUnread(error: unknown): never {
     if (error instanceof AgentError && error.code === 'INTERNAL') this.kill();
     throw error;
   }
@@ -169,5 +183,20 @@ export class HostSlot {
     if (this.host?.alive !== true)
       throw new AgentError('TOKEN_ERROR', 'the token host is restarting; try again');
     return this.host;
+  }
+}
+
+/** Nobody else has such an operation under way: what the host tells meanwhile is about this one. */
+async function performOnce<O extends 'sign' | 'decrypt'>(
+  host: HostProcess,
+  operation: O,
+  params: HostParams<O>,
+  { pin, authenticated }: OneUse,
+): Promise<HostResult<O>> {
+  host.on('authenticated', authenticated);
+  try {
+    return await host.callWithPin(operation, params, pin);
+  } finally {
+    host.off('authenticated', authenticated);
   }
 }

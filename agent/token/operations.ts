@@ -8,7 +8,7 @@ import type { HostParams, HostResult } from '../host/host-protocol.js';
 import type { Availability } from './availability.js';
 import type { FairQueue, LaneName } from './fair-queue.js';
 import { HostLost } from './host-process.js';
-import type { HostSlot } from './host-slot.js';
+import type { HostSlot, OneUse } from './host-slot.js';
 import type { ServedKey } from './served-key.js';
 
 export interface PerformOptions {
@@ -24,10 +24,20 @@ export interface PerformOptions {
 /** What sign and decrypt take besides the key. */
 export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'ref'>;
 
+/** Brings the PIN for one use of a key that asks for it each time (CKA_ALWAYS_AUTHENTICATE), or refuses. */
+export type ContextLogin = <T>(
+  key: ServedKey,
+  cancellation: Cancellation,
+  use: (oneUse: OneUse) => Promise<T>,
+) => Promise<T>;
+
 export interface OperationParts {
   readonly availability: Availability;
   readonly queue: FairQueue;
+  /** For keys that ask for the PIN at every use: one at a time, and in nobody else's place. */
+  readonly pinQueue: FairQueue;
   readonly slots: readonly HostSlot[];
+  readonly contextLogin: ContextLogin;
   /** A host has no login any more, and nobody ended it. */
   readonly loginLost: () => void;
 }
@@ -50,25 +60,30 @@ export class Operations {
     { lane, cancellation, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
     const attempt = { reachedHost: false };
+    const queue = key.alwaysAuthenticate ? this.parts.pinQueue : this.parts.queue;
     const onHost = async (): Promise<HostResult<O>> => {
       // It may have waited long for its turn.
       cancellation.throwIfCancelled();
       await this.unlocked(cancellation);
       sent();
       attempt.reachedHost = true;
-      return this.onIdlestHost(operation, key, params);
+      return this.onHost(operation, key, params, cancellation);
     };
     const inTurn = async (): Promise<HostResult<O>> => {
       // Who waits for a login takes nobody's place.
       await this.unlocked(cancellation);
-      return this.parts.queue.run(lane, cancellation, onHost);
+      return queue.run(lane, cancellation, onHost);
     };
     try {
       return await inTurn();
     } catch (error) {
-      if (!attempt.reachedHost || repeated || key.alwaysAuthenticate) throw error;
-      if (error instanceof HostLost) return await this.alone(onHost);
-      if (!this.mayComeBack(error)) throw error;
+      if (!attempt.reachedHost || repeated) throw error;
+      const hostLost = error instanceof HostLost;
+      const isAwaited = !hostLost && this.mayComeBack(error);
+      // Each use of such a key is a login of its own, and none is tried twice.
+      if (key.alwaysAuthenticate) throw error;
+      if (hostLost) return await this.alone(onHost);
+      if (!isAwaited) throw error;
       return await inTurn();
     }
   }
@@ -91,17 +106,25 @@ export class Operations {
     if (this.parts.availability.state !== 'unlocked') await this.parts.availability.unlocked(cancellation);
   }
 
-  private onIdlestHost<O extends 'sign' | 'decrypt'>(
+  private onHost<O extends 'sign' | 'decrypt'>(
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
+    cancellation: Cancellation,
   ): Promise<HostResult<O>> {
+    if (!key.alwaysAuthenticate) return this.idlest().perform(operation, key.identity, params);
+    return this.parts.contextLogin(key, cancellation, (oneUse) =>
+      this.idlest().perform(operation, key.identity, params, oneUse),
+    );
+  }
+
+  private idlest(): HostSlot {
     let idlest: HostSlot | undefined;
     for (const slot of this.parts.slots) {
       if (slot.loggedIn && (idlest === undefined || slot.inFlight < idlest.inFlight)) idlest = slot;
     }
     if (idlest === undefined) throw this.parts.availability.reason();
     this.count++;
-    return idlest.perform(operation, key.identity, params);
+    return idlest;
   }
 }

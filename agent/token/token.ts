@@ -13,7 +13,7 @@ import type { HostLimits } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
-import { Operations, type PerformOptions, type PerformParams } from './operations.js';
+import { Operations, type ContextLogin, type PerformOptions, type PerformParams } from './operations.js';
 import type { ServedKey } from './served-key.js';
 
 /** As they hold now: read whenever one is needed, since a reload may change them. */
@@ -34,6 +34,9 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
   info: TokenInfo | undefined;
   /** C_Login calls that succeeded since the agent started. */
   logins = 0;
+  /** Set by whoever knows PINs. */
+  contextLogin: ContextLogin = ({ uri }) =>
+    Promise.reject(new AgentError('MECHANISM', `${uri} asks for the PIN at every use, and nobody has one`));
   private readonly availability: Availability;
   private readonly operations: Operations;
   private readonly table: KeyTable;
@@ -63,17 +66,20 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
       },
     };
     this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, limits, callbacks));
-    const queue = new FairQueue({
-      // What no session is free for waits here, in turn: a host serves whoever came first.
-      places: config.sessions * config.hosts,
-      waiting: waitingMax,
-      busy: `token ${config.name} has too many requests waiting; try again`,
-      retryAfterMs: 100,
-    });
+    const queueOf = (places: number): FairQueue =>
+      new FairQueue({
+        places,
+        waiting: waitingMax,
+        busy: `token ${config.name} has too many requests waiting; try again`,
+        retryAfterMs: 100,
+      });
     this.operations = new Operations({
       availability: this.availability,
-      queue,
+      // What no session is free for waits here, in turn: a host serves whoever came first.
+      queue: queueOf(config.sessions * config.hosts),
+      pinQueue: queueOf(1),
       slots: this.slots,
+      contextLogin: (key, cancellation, use) => this.contextLogin(key, cancellation, use),
       loginLost: () => {
         this.loginLost();
       },

@@ -3,16 +3,10 @@
  * may recover. Gives way to an operator and to a lock.
  */
 import { AgentError, type SourceName } from '@keyagent/protocol';
-import { codeOf, refusal, type LoginParts, type Logins } from './logins.js';
+import { codeOf, refusal, requireAutomaticLogin, type LoginParts, type Logins } from './logins.js';
 import type { Revocation } from './revocation.js';
 import { wipe } from './secret-bytes.js';
 
-/** CKF_USER_PIN_COUNT_LOW alone does not forbid: SoftHSM sets it after one failure. */
-const forbidding: ReadonlySet<string> = new Set([
-  'user-pin-final-try',
-  'user-pin-locked',
-  'user-pin-to-be-changed',
-]);
 /** Until sources that may recover are asked again, milliseconds: servers may start later than this machine. */
 const askAgainMs = { first: 5000, last: 60_000 };
 
@@ -133,10 +127,7 @@ export class AutomaticUnlock {
       budget.requireSource(source);
       if (!onPinPad) pin ??= await this.ask(source);
       const info = await token.refreshInfo();
-      const flag = info.flags.find((each) => forbidding.has(each));
-      if (flag !== undefined) {
-        throw new AgentError('PIN_BLOCKED', `no automatic login: the token says ${flag}`);
-      }
+      requireAutomaticLogin(info.flags);
       serial.require(info.serial);
       logins.requireNotLocked(locks);
       budget.spend(source, info.serial, pin);

@@ -24,6 +24,12 @@ export interface LoginParts {
 }
 
 const enterOnReader = 'enter the PIN on the reader';
+/** CKF_USER_PIN_COUNT_LOW alone does not forbid: SoftHSM sets it after one failure. */
+const forbidding: ReadonlySet<string> = new Set([
+  'user-pin-final-try',
+  'user-pin-locked',
+  'user-pin-to-be-changed',
+]);
 
 export class Logins {
   readonly retained = new RetainedPin();
@@ -99,18 +105,43 @@ export class Logins {
     const { token, answers } = this.parts;
     this.endedBecause = undefined;
     this.noteSuccess();
-    this.retained.wipe();
-    if (token.config.retainPin && pin !== undefined) this.retained.keep(source, pin);
+    this.retain(source, pin);
     answers.unlocked(source);
     token.setState('unlocked', `unlocked by ${source}`);
   }
 
+  /** The login stands even if there is no locked memory for the PIN; the next one then asks the sources. */
+  private retain(source: SourceName, pin: Uint8Array | undefined): void {
+    const { token, log } = this.parts;
+    this.retained.wipe();
+    if (!token.config.retainPin || pin === undefined) return;
+    try {
+      this.retained.keep(source, pin);
+    } catch (error) {
+      log.error('the PIN is not kept', { token: token.name, error });
+    }
+  }
+
   /** The login stands even if the state directory cannot take note of it; the next one then needs an operator. */
   private noteSuccess(): void {
-    const { token, budget, serial, log } = this.parts;
-    try {
+    const { token, serial } = this.parts;
+    this.written(() => {
       if (token.info !== undefined) serial.remember(token.info.serial);
-      budget.restore();
+    });
+    this.restoreBudget();
+  }
+
+  /** The token confirmed the PIN, or was not asked. */
+  restoreBudget(): void {
+    this.written(() => {
+      this.parts.budget.restore();
+    });
+  }
+
+  private written(write: () => void): void {
+    const { token, log } = this.parts;
+    try {
+      write();
     } catch (error) {
       log.error('the state directory cannot be written: the next login will need an operator', {
         token: token.name,
@@ -128,6 +159,12 @@ export class Logins {
       log.warn('the flags of the token cannot be read', { token: token.name, error });
     }
   }
+}
+
+/** Throws PIN_BLOCKED where a wrong PIN would cost too much for a login that nobody asked for. */
+export function requireAutomaticLogin(flags: readonly string[]): void {
+  const flag = flags.find((each) => forbidding.has(each));
+  if (flag !== undefined) throw new AgentError('PIN_BLOCKED', `no automatic login: the token says ${flag}`);
 }
 
 export function codeOf(error: unknown): AgentError['code'] | undefined {

@@ -17,6 +17,8 @@ const recordFile = z.strictObject({
   /** Empty: the PIN was typed on a reader, and nobody here knows it. */
   attempts: z.array(attempt).max(64),
 });
+/** What a record holds of a PIN's value. */
+export type Attempt = z.infer<typeof attempt>;
 type BudgetRecord = z.infer<typeof recordFile>;
 
 /** Short on purpose: it tells apart values that were tried, and is of little use for guessing one. Bytes. */
@@ -58,9 +60,24 @@ export class PinBudget {
     if (tried.some(({ salt, tag }) => timingSafeEqual(tagOf(pin, salt), Buffer.from(tag, 'hex')))) {
       throw this.blocked(`the PIN from ${source} was refused or never confirmed`);
     }
+    this.write({ version: 1, serial, source, attempts: [...tried, this.attemptOf(pin)] });
+  }
+
+  /**
+   * The same for a value that a login has confirmed before, and whose slow hash is at hand. Throws PIN_BLOCKED while any
+   * record stands, and when this one cannot be written.
+   */
+  spendAgain(source: SourceName, serial: string, confirmed: Attempt): void {
+    const record = this.read();
+    if (record !== undefined)
+      throw this.blocked(`the PIN from ${record.source} was refused or never confirmed`);
+    this.write({ version: 1, serial, source, attempts: [confirmed] });
+  }
+
+  /** Takes tens of milliseconds, on purpose. */
+  attemptOf(pin: Uint8Array): Attempt {
     const salt = randomBytes(16).toString('hex');
-    const attempts = [...tried, { salt, tag: tagOf(pin, salt).toString('hex') }];
-    this.write({ version: 1, serial, source, attempts });
+    return { salt, tag: tagOf(pin, salt).toString('hex') };
   }
 
   /** After a login that succeeded. */

@@ -6,6 +6,7 @@ import type { SourceName } from '@keyagent/protocol';
 import type { AuditRecord } from '../audit/record.js';
 import type { Peer } from '../policy/peer.js';
 import { AutomaticUnlock } from './automatic-unlock.js';
+import { ContextLogins } from './context-logins.js';
 import { Lifetime } from './lifetime.js';
 import { Logins, refusal, type LoginParts } from './logins.js';
 import { requireLoginPossible } from './login-possible.js';
@@ -56,6 +57,8 @@ export class TokenUnlocker {
         if (!this.lifetime.running) this.lifetime.begin(token.config.lockAfterMs);
       },
     );
+    const contextLogins = new ContextLogins(parts, this.logins, (work) => this.inTurn(work));
+    token.contextLogin = (key, cancellation, use) => contextLogins.run(key, cancellation, use);
     token.on('opened', () => {
       const { unlock } = token.config;
       const asks = unlock[0] !== 'prompt' || this.logins.retained.isKept;

@@ -13,6 +13,7 @@ export interface AuditRecord {
   rule?: string;
   alg?: string;
   source?: string;
+  cause?: string;
   cards?: { label: string; serial: string }[];
 }
 

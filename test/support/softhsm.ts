@@ -22,6 +22,8 @@ export interface KeySpec {
   type: KeyType;
   /** An unencrypted PKCS#8 file to import instead of generating the key in the token. */
   importFrom?: string;
+  /** CKA_ALWAYS_AUTHENTICATE. */
+  alwaysAuthenticate?: boolean;
 }
 
 export interface TokenKey extends KeySpec {
@@ -110,7 +112,8 @@ export class SoftHsm {
     const id = number.toString(16).padStart(4, 'a0');
     const name = ['--label', spec.label, '--id', id];
     if (spec.importFrom === undefined) {
-      await this.pkcs11Tool(token, '--keypairgen', '--key-type', spec.type, ...name);
+      const more = spec.alwaysAuthenticate === true ? ['--always-auth'] : [];
+      await this.pkcs11Tool(token, '--keypairgen', '--key-type', spec.type, ...name, ...more);
     } else {
       await this.#softHsmUtil(
         '--import',

@@ -1,4 +1,5 @@
 /** `keyagent keys`: the keys that this user may see, as URIs to copy. */
+import type { Result } from '@keyagent/protocol';
 import type { Command } from 'commander';
 import { allKeys } from '../all-keys.js';
 import type { Session } from '../session.js';
@@ -10,7 +11,14 @@ export function addKeys(program: Command, session: Session): void {
     .description('list the keys that you may see')
     .action(async () => {
       const keys = await session.client(allKeys);
-      const rows = keys.map(({ uri, algorithm, bits, state }) => [uri, algorithm, String(bits), state]);
+      const rows = keys.map((key) => [key.uri, key.algorithm, String(key.bits), stateOf(key)]);
       await session.print({ keys }, textTable(['URI', 'ALGORITHM', 'BITS', 'STATE'], rows));
     });
+}
+
+type Key = Result<'keys'>['keys'][number];
+
+/** A key that asks for the PIN at every use works with retain_pin only. */
+function stateOf({ state, always_authenticate: always }: Key): string {
+  return always === true ? `${state}, PIN at each use` : state;
 }

@@ -140,6 +140,7 @@
 #define KA_WIRE_FIELD_ALGORITHM "algorithm"
 #define KA_WIRE_FIELD_BITS "bits"
 #define KA_WIRE_FIELD_STATE "state"
+#define KA_WIRE_FIELD_ALWAYS_AUTHENTICATE "always_authenticate"
 #define KA_WIRE_FIELD_MORE "more"
 #define KA_WIRE_FIELD_TOKEN "token"
 #define KA_WIRE_FIELD_TOKEN_STATE "token_state"
