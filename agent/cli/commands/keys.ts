@@ -1,7 +1,6 @@
 /** `keyagent keys`: the keys that this user may see, as URIs to copy. */
-import type { Result } from '@keyagent/protocol';
 import type { Command } from 'commander';
-import { allKeys } from '../all-keys.js';
+import { allKeys, type Key } from '../all-keys.js';
 import type { Session } from '../session.js';
 import { textTable } from '../text-table.js';
 
@@ -15,8 +14,6 @@ export function addKeys(program: Command, session: Session): void {
       await session.print({ keys }, textTable(['URI', 'ALGORITHM', 'BITS', 'STATE'], rows));
     });
 }
-
-type Key = Result<'keys'>['keys'][number];
 
 /** A key that asks for the PIN at every use works with retain_pin only. */
 function stateOf({ state, always_authenticate: always }: Key): string {
