@@ -14,6 +14,7 @@ packages=(
   systemd-container                                                # a machine that boots with our units
   clevis jose tang-common                                          # tang itself would open port 80 for its server
   valgrind clang-format mandoc                                     # checks
+  libtpm2-pkcs11-1 swtpm tpm2-abrmd libtss2-tcti-tabrmd0           # a second kind of token
 )
 
 fail() {

@@ -166,12 +166,11 @@ test('an agent that is killed under load costs what came until it was unlocked a
 });
 
 test('rotated is told when the certificate of a key was replaced, to nobody whom no rule names for it', async (t) => {
-  const { agent, client, key, token, authority, folder } = await open(t);
+  const { agent, client, key, hsm, token, authority, folder } = await open(t);
   const { id, publicKeyFile } = token.key('www');
   const renewed = await authority.certify('web-renewed', publicKeyFile);
   const der = path.join(folder, 'renewed.der');
   await mustRun('openssl', ['x509', '-in', renewed, '-outform', 'DER', '-out', der]);
-  const { hsm } = agent.spec;
   await hsm.pkcs11Tool(token, '--delete-object', '--type', 'cert', '--id', id);
   await hsm.pkcs11Tool(token, '--write-object', der, '--type', 'cert', '--id', id, '--label', 'www');
   const stranger = await connectAs(serverUser(), agent.socket);

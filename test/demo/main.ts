@@ -40,7 +40,7 @@ async function setUp(cleanup: Cleanup): Promise<Deployment> {
   );
   await agent.unlock();
   say('keyagent unlock demo --stdin', `token demo is ${await agent.tokenState('demo')}`);
-  return new Deployment(cleanup, folder, authority, token, agent);
+  return new Deployment(cleanup, folder, authority, hsm, token, agent);
 }
 
 /** Starts Apache, fetches a page, and shows who signed. */

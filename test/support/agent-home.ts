@@ -6,14 +6,21 @@ import { stringify } from 'smol-toml';
 import { serverUser, type Account } from './account.js';
 import { CountingModule } from './counting-module.js';
 import { softHsmModule } from './paths.js';
-import type { SoftHsm, Token } from './softhsm.js';
+import type { Token } from './softhsm.js';
 
 type Table = Record<string, unknown>;
+
+/** Where tokens are: a folder that the agent's user must be able to use, and what a module needs in its environment. */
+export interface TokenStore {
+  readonly folder: string;
+  readonly env: Record<string, string>;
+}
 
 export interface AgentSpec {
   /** Holds everything of the agent: configuration, sockets, state, audit log. An existing folder. */
   folder: string;
-  hsm: SoftHsm;
+  /** With SoftHSM as its module, unless tokenSettings or KEYAGENT_TEST_REAL_MODULE name another. */
+  hsm: TokenStore;
   /** The first one is what `unlock` without a name unlocks. Each is called after its label. */
   tokens: readonly Token[];
   /** Added to every [[token]]: module, unlock, env, ... */

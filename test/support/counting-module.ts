@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from './paths.js';
-import type { SoftHsm } from './softhsm.js';
 
 export class CountingModule {
   /** For AgentSpec.tokenSettings. */
@@ -10,7 +9,7 @@ export class CountingModule {
   readonly #countFile: string;
   readonly #faultFile: string;
 
-  constructor(folder: string, hsm: SoftHsm) {
+  constructor(folder: string, hsm: { readonly env: Record<string, string> }) {
     this.#countFile = path.join(folder, 'pkcs11-calls');
     this.#faultFile = path.join(folder, 'pkcs11-faults');
     this.tokenSettings = {

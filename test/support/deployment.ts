@@ -38,6 +38,7 @@ export class Deployment {
     cleanup: Cleanup,
     readonly folder: string,
     readonly authority: Authority,
+    readonly hsm: SoftHsm,
     readonly token: Token,
     readonly agent: Agent,
   ) {
@@ -85,5 +86,5 @@ export async function deploy(cleanup: Cleanup, spec: DeploymentSpec): Promise<De
   const tokens = spec.spare === true ? [token, await hsm.makeToken('spare', spec.keys, '9508-pin')] : [token];
   const agent = await startAgent(cleanup, { folder, hsm, tokens, ...spec.agent });
   await agent.unlock();
-  return new Deployment(cleanup, folder, authority, token, agent);
+  return new Deployment(cleanup, folder, authority, hsm, token, agent);
 }

@@ -4,8 +4,7 @@ import path from 'node:path';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Cleanup } from './cleanup.js';
-import { runCommand } from './command.js';
-import { Daemon } from './daemon.js';
+import { SessionBus } from './session-bus.js';
 import { waitFor } from './wait.js';
 
 /** @returns the environment of that session */
@@ -13,26 +12,15 @@ export async function startSessionKeyring(cleanup: Cleanup, folder: string): Pro
   const home = path.join(folder, 'keyring');
   const runtime = path.join(home, 'run');
   mkdirSync(runtime, { recursive: true, mode: 0o700 });
-  const address = `unix:path=${home}/bus`;
-  const env = {
+  const bus = await SessionBus.start(cleanup, home, {
     HOME: home,
     XDG_DATA_HOME: home,
     XDG_RUNTIME_DIR: runtime,
-    DBUS_SESSION_BUS_ADDRESS: address,
-  };
-  const bus = new Daemon(cleanup, {
-    command: 'dbus-daemon',
-    args: ['--session', '--nofork', '--nopidfile', `--address=${address}`],
-    env,
-    logFile: path.join(home, 'bus.log'),
   });
+  const { env } = bus;
   const password = path.join(home, 'password');
   writeFileSync(password, 'password of the login collection');
   const log = openSync(path.join(home, 'keyring.log'), 'a');
-  await waitFor('the session bus answers', async () => {
-    bus.mustRun();
-    return (await ask(env, 'org.freedesktop.DBus.ListNames')).length > 0;
-  });
   const daemon = spawn('gnome-keyring-daemon', ['--foreground', '--unlock', '--components=secrets'], {
     env: { ...process.env, ...env },
     stdio: [openSync(password, 'r'), log, log],
@@ -42,13 +30,6 @@ export async function startSessionKeyring(cleanup: Cleanup, folder: string): Pro
     daemon.kill('SIGKILL');
     await once(daemon, 'exit');
   });
-  await waitFor('the keyring is on the bus', async () =>
-    (await ask(env, 'org.freedesktop.DBus.ListNames')).includes('org.freedesktop.secrets'),
-  );
+  await waitFor('the keyring is on the bus', () => bus.has('org.freedesktop.secrets'));
   return env;
-}
-
-async function ask(env: Record<string, string>, method: string): Promise<string> {
-  const args = ['--session', '--print-reply', '--dest=org.freedesktop.DBus', '/', method];
-  return (await runCommand('dbus-send', args, { env })).stdout;
 }
