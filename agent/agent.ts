@@ -137,11 +137,15 @@ export class Agent {
     return { rules: config.rules.length, tokens: config.tokens.length };
   }
 
-  /** Stops accepting, lets what is under way finish for a moment, ends logins and hosts, and resolves `stopped`. */
-  stop(why: string): void {
+  /**
+   * Stops accepting, lets what is under way finish for a moment, ends logins and hosts, and resolves `stopped`. Resolves
+   * itself when the deed is recorded. @param peer undefined: by a signal
+   */
+  async stop(why: string, peer?: Peer): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
     this.log.info(`stopping: ${why}`);
+    const noted = this.parts.audit.note({ event: 'stop', peer, outcome: 'ok' });
     notifySystemd('STOPPING=1');
     for (const listener of this.listeners) listener.close();
     // From here on no login succeeds: a stop is not undone by one that was under way.
@@ -153,6 +157,7 @@ export class Agent {
       clearInterval(poll);
       this.finish();
     }, 20);
+    await noted;
   }
 
   private tellBlindSpots(): void {
@@ -224,9 +229,7 @@ export class Agent {
       startedAt: this.startedAt,
       connections: this.connections,
       reload: (peer) => this.reload(peer),
-      stop: () => {
-        this.stop('an operator said stop');
-      },
+      stop: (peer) => this.stop('an operator said stop', peer),
     };
   }
 }

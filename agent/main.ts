@@ -43,7 +43,7 @@ async function serve(options: DaemonOptions, log: Log): Promise<void> {
   // Before the sockets answer: who waits for them may end the agent at once.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
-      agent.stop(signal);
+      void agent.stop(signal);
     });
   }
   process.on('SIGHUP', () => {

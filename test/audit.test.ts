@@ -11,6 +11,7 @@ import { Agent } from './support/agent.js';
 import { makeAuthority } from './support/authority.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
 import { mustRun, type CommandResult } from './support/command.js';
+import { childrenOf } from './support/proc.js';
 import { scratchFolder } from './support/scratch.js';
 import { SoftHsm } from './support/softhsm.js';
 import { waitFor } from './support/wait.js';
@@ -23,12 +24,16 @@ const message = 'a message of which nothing is written down';
 type Line = Record<string, unknown>;
 
 /** An agent whose log can be elsewhere; this user may sign. */
-async function startAudited(cleanup: Cleanup, audit: Record<string, string> = {}): Promise<Agent> {
+async function startAudited(
+  cleanup: Cleanup,
+  audit: Record<string, string> = {},
+  agentSettings: Record<string, unknown> = {},
+): Promise<Agent> {
   const folder = scratchFolder(cleanup);
   const hsm = new SoftHsm(folder, await makeAuthority(folder));
   const token = await hsm.makeToken('web', [{ label: 'www', type: 'EC:prime256v1' }]);
   const me = { name: 'me', keys: 'pkcs11:', users: [userInfo().username], operations: ['sign'] };
-  const agent = new Agent(cleanup, { folder, hsm, tokens: [token], rules: [me] });
+  const agent = new Agent(cleanup, { folder, hsm, tokens: [token], rules: [me], agentSettings });
   const configuration = parse(readFileSync(agent.configFile, 'utf8'));
   writeFileSync(
     agent.configFile,
@@ -98,6 +103,64 @@ test('every decision and every deed has a line, with who, what, by which rule an
   assert.equal((await verify(agent)).status, 0);
 });
 
+test('deeds of operators say who did what: unlock with its source, a wrong PIN, lock, reload, stop', async (t) => {
+  const agent = await startAudited(cleanupAfter(t));
+  await agent.mustKeyagent(['lock']);
+  assert.equal((await agent.keyagent(['unlock', '--stdin'], { input: 'wrong\n' })).status, 77);
+  const obstacle = path.join(agent.stateDir, 'revoked.json.new');
+  await agent.unlock();
+  mkdirSync(obstacle);
+  assert.equal((await agent.keyagent(['lock'])).status, 78);
+  rmSync(obstacle, { recursive: true });
+  await agent.mustKeyagent(['reload']);
+  await agent.mustKeyagent(['stop']);
+  assert.equal(await agent.daemon.ended(), 0);
+  const { uid } = userInfo();
+  assert.deepEqual(
+    linesOf(agent.auditFile)
+      .slice(2)
+      .map((line) => [line.event, line.token, line.source, line.outcome, line.uid]),
+    [
+      ['unlock', 'web', 'prompt', 'ok', uid],
+      ['lock', 'web', undefined, 'ok', uid],
+      ['unlock', 'web', 'prompt', 'PIN_INCORRECT', uid],
+      ['unlock', 'web', 'prompt', 'ok', uid],
+      // The login ended; that a restart would forget it is what failed.
+      ['lock', 'web', undefined, 'CONFIGURATION', uid],
+      ['reload', undefined, undefined, 'ok', uid],
+      ['stop', undefined, undefined, 'ok', uid],
+    ],
+  );
+});
+
+test('what nobody asked for has no uid: a host that ended and how, the login after it, an end by signal', async (t) => {
+  const agent = await startAudited(cleanupAfter(t), {}, { request_timeout_ms: 1000 });
+  const unlocks = (): number => linesOf(agent.auditFile).filter(({ event }) => event === 'unlock').length;
+  const end = async (signal: 'SIGKILL' | 'SIGSTOP'): Promise<void> => {
+    const [host = 0] = childrenOf(agent.daemon.pid);
+    const before = unlocks();
+    process.kill(host, signal);
+    if (signal === 'SIGSTOP') await agent.keyagent(signing, { input: message });
+    await waitFor('another host is logged in', () => unlocks() > before);
+  };
+  await end('SIGKILL');
+  await end('SIGSTOP');
+  await agent.daemon.stop();
+  assert.deepEqual(
+    linesOf(agent.auditFile)
+      .slice(3)
+      .filter(({ event }) => event !== 'sign')
+      .map((line) => [line.event, line.token, line.ended ?? line.source, line.outcome, line.uid]),
+    [
+      ['host', 'web', 'signal SIGKILL', 'TOKEN_ERROR', undefined],
+      ['unlock', 'web', 'prompt', 'ok', undefined],
+      ['host', 'web', 'deadline', 'TOKEN_ERROR', undefined],
+      ['unlock', 'web', 'prompt', 'ok', undefined],
+      ['stop', undefined, undefined, 'ok', undefined],
+    ],
+  );
+});
+
 test('nothing of a PIN, a message or a signature is in it', async (t) => {
   const agent = await startAudited(cleanupAfter(t));
   const { bytes } = await agent.keyagent(signing, { input: message });
@@ -152,7 +215,8 @@ test('a line that is removed while the agent runs, or stands still, is missed', 
   writeFileSync(agent.auditFile, whole);
   assert.equal((await verify(agent)).status, 0);
   await agent.daemon.stop();
-  writeFileSync(agent.auditFile, shorter);
+  const atEnd = readFileSync(agent.auditFile, 'utf8');
+  writeFileSync(agent.auditFile, atEnd.split('\n').slice(0, -2).join('\n') + '\n');
   assert.equal((await verify(agent)).status, 65, 'after its end');
   await agent.start();
   const { status, stderr } = await verify(agent);

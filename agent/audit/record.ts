@@ -20,9 +20,21 @@ export interface AuditPeer {
 /** Path of a URI that selects a key, as auditUri makes it. */
 export type AuditUri = `${'pkcs11' | 'keyagent'}:${string}`;
 
+/** By itself, by a signal, because it hung beyond a deadline, or because its token was removed. */
+export type HostEnd = `exit status ${number}` | `signal ${string}` | 'deadline' | 'removed';
+
 export interface AuditRecord {
   readonly event:
-    Operation | 'unlock' | 'lock' | 'start' | 'reload' | 'stop' | 'card-give' | 'card-enrol' | 'card-remove';
+    | Operation
+    | 'unlock'
+    | 'lock'
+    | 'start'
+    | 'reload'
+    | 'stop'
+    | 'host'
+    | 'card-give'
+    | 'card-enrol'
+    | 'card-remove';
   readonly outcome: 'ok' | ErrorCode;
   readonly peer?: AuditPeer | undefined;
   /** Name in the configuration. */
@@ -35,6 +47,8 @@ export interface AuditRecord {
   readonly source?: SourceName | undefined;
   /** Operators' cards, by what PKCS#11 calls their tokens. */
   readonly cards?: readonly { readonly label: string; readonly serial: string }[] | undefined;
+  /** How a token host ended; it is started anew. */
+  readonly ended?: HostEnd | undefined;
   /** What the token said. */
   readonly cause?: `CKR_${string}` | undefined;
   /** Microseconds until the token got it, and until it answered. */
@@ -94,6 +108,7 @@ export function recordLine({ seq, hash }: Position, time: string, record: AuditR
     source: record.source,
     cards: record.cards?.map(({ label, serial }) => ({ label, serial })),
     outcome: record.outcome,
+    ended: record.ended,
     cause: record.cause,
     queue_us: record.queueUs,
     token_us: record.tokenUs,

@@ -27,8 +27,8 @@ export interface ControlContext {
   readonly connections: Iterable<Connection>;
   /** Reads the configuration again; rejects with CONFIGURATION and changes nothing when it is bad. */
   readonly reload: (peer: Peer) => Promise<Result<'reload'>>;
-  /** Begins the orderly end; the reply still leaves. */
-  readonly stop: () => void;
+  /** Begins the orderly end and resolves when it is recorded; the reply still leaves. */
+  readonly stop: (peer: Peer) => Promise<void>;
 }
 
 export async function control(
@@ -120,9 +120,8 @@ async function stop(peer: Peer, context: ControlContext): Promise<Result<'stop'>
   try {
     context.revocation.add(context.tokens.all.map(({ name }) => name));
   } finally {
-    context.stop();
+    await context.stop(peer);
   }
-  await context.audit.note({ event: 'stop', peer, outcome: 'ok' });
   return {};
 }
 

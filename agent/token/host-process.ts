@@ -25,6 +25,9 @@ export class HostLost extends AgentError {
   }
 }
 
+/** How it ended: by itself, by a signal, killed because it hung. */
+export type HostEnd = `exit status ${number}` | `signal ${string}` | 'deadline';
+
 /** What the token said, with the PKCS#11 name of the cause for log and audit. */
 export class TokenFault extends AgentError {
   readonly ckr: string | undefined;
@@ -73,7 +76,7 @@ const lastWordsMs = 100;
  * when the token took the PIN of a sign or decrypt.
  */
 interface HostProcessEvents {
-  exit: [string];
+  exit: [HostEnd];
   presence: [boolean];
   idle: [];
   authenticated: [];
@@ -90,6 +93,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   private readonly hangCheck: NodeJS.Timeout;
   private nextId = 1;
   private corked = false;
+  private hung = false;
 
   constructor(private readonly settings: HostSettings) {
     super();
@@ -110,8 +114,9 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     this.pid = this.child.pid;
     this.channel = channel as Duplex;
     this.pinFd = (pins as Socket & { _handle: { fd: number } })._handle.fd;
-    this.child.once('error', (error) => {
-      this.ended(error.message);
+    this.child.once('error', () => {
+      // It was not started after all.
+      this.ended('exit status 127');
     });
     this.channel.on('data', (chunk: Buffer) => {
       this.receive(chunk);
@@ -123,7 +128,8 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
       this.kill();
     });
     this.child.once('exit', (code, signal) => {
-      this.exited(signal === null ? `exit status ${String(code)}` : `signal ${signal}`);
+      const how: HostEnd = signal === null ? `exit status ${code ?? 0}` : `signal ${signal}`;
+      this.exited(this.hung ? 'deadline' : how);
     });
     this.hangCheck = setInterval(() => {
       this.killIfHung(Date.now());
@@ -217,6 +223,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   private killIfHung(now: number): void {
     for (const { killAt } of this.pending.values()) {
       if (killAt <= now) {
+        this.hung = true;
         this.kill();
         return;
       }
@@ -224,7 +231,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   }
 
   /** What it said last is still to be read; something that its module started may keep the channel open. */
-  private exited(how: string): void {
+  private exited(how: HostEnd): void {
     const ended = (): void => {
       this.ended(how);
     };
@@ -233,7 +240,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     setTimeout(ended, lastWordsMs).unref();
   }
 
-  private ended(how: string): void {
+  private ended(how: HostEnd): void {
     if (!this.alive) return;
     this.alive = false;
     clearInterval(this.hangCheck);

@@ -2,7 +2,7 @@
 import { AgentError } from '@keyagent/protocol';
 import type { HostKey, HostParams, HostResult, TokenInfo, UnusableKey } from '../host/host-protocol.js';
 import type { TokenConfig } from '../config/config.js';
-import { HostProcess, type HostLimits } from './host-process.js';
+import { HostProcess, type HostEnd, type HostLimits } from './host-process.js';
 import { keyIdentity } from './served-key.js';
 
 /** Looks of one process for its token. */
@@ -32,7 +32,7 @@ export class HostSlot {
     private readonly config: TokenConfig,
     private readonly limits: HostLimits,
     private readonly callbacks: {
-      exit(slot: HostSlot, how: string): void;
+      exit(slot: HostSlot, how: HostEnd): void;
       /** The token is not there any more. */
       left(): void;
     },

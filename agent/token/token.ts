@@ -9,7 +9,7 @@ import type { HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
 import { FairQueue } from './fair-queue.js';
-import type { HostLimits } from './host-process.js';
+import type { HostEnd, HostLimits } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
@@ -29,8 +29,17 @@ const retryMs = { first: 1000, last: 30_000 };
 /** How often a token that is not there is looked for. */
 const searchMs = 500;
 
-/** Events: 'opened' when a login is wanted; 'left' when the token was removed, or dropped its login, under on_removal = "lock". */
-export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedKey]; opened: []; left: [] }> {
+export interface TokenEvents {
+  state: [TokenState];
+  rotated: [ServedKey];
+  /** A login is wanted. */
+  opened: [];
+  /** The token was removed, or dropped its login, under on_removal = "lock". */
+  left: [];
+  hostEnded: [HostEnd | 'removed'];
+}
+
+export class Token extends EventEmitter<TokenEvents> {
   info: TokenInfo | undefined;
   /** C_Login calls that succeeded since the agent started. */
   logins = 0;
@@ -58,7 +67,7 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
     this.availability = new Availability(config.name, limits);
     this.table = new KeyTable(config.name, cache, log, (key) => this.emit('rotated', key));
     const callbacks = {
-      exit: (slot: HostSlot, how: string) => {
+      exit: (slot: HostSlot, how: HostEnd) => {
         this.hostEnded(slot, how);
       },
       left: () => {
@@ -261,8 +270,9 @@ export class Token extends EventEmitter<{ state: [TokenState]; rotated: [ServedK
     if (!this.stopped) this.retry = setTimeout(() => void this.open(), ms);
   }
 
-  private hostEnded(slot: HostSlot, how: string): void {
+  private hostEnded(slot: HostSlot, how: HostEnd): void {
     if (this.stopped) return;
+    this.emit('hostEnded', this.state === 'absent' ? 'removed' : how);
     this.log.warn(`token host ended: ${how}`, { token: this.name });
     const othersServe = this.slots.some((other) => other !== slot && other.loggedIn);
     if (this.state === 'unlocked' && !othersServe) {

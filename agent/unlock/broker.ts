@@ -42,14 +42,16 @@ export class Broker {
    * and no token that hangs comes in between; if it cannot be, the logins end all the same before that is told.
    */
   async lock(tokens: readonly Token[], peer: Peer): Promise<void> {
+    let outcome: 'ok' | 'CONFIGURATION' = 'CONFIGURATION';
     try {
       this.parts.revocation.add(tokens.map(({ name }) => name));
+      outcome = 'ok';
     } finally {
       await Promise.all(tokens.map((token) => this.ward(token).unlocker.lock('an operator locked it')));
+      await Promise.all(
+        tokens.map(({ name }) => this.parts.audit.note({ event: 'lock', peer, token: name, outcome })),
+      );
     }
-    await Promise.all(
-      tokens.map(({ name }) => this.parts.audit.note({ event: 'lock', peer, token: name, outcome: 'ok' })),
-    );
   }
 
   /** Ends every login that is under way and wipes what is kept; the tokens themselves are stopped by their owner. */

@@ -34,5 +34,8 @@ export function makeWard(config: TokenConfig, parts: WardParts): Ward {
   const budget = new PinBudget(stateDir, name);
   const serial = new KnownSerial(stateDir, name);
   const unlocker = new TokenUnlocker({ token, budget, serial, answers, revocation, audit, log });
+  token.on('hostEnded', (ended) => {
+    void audit.note({ event: 'host', token: name, outcome: 'TOKEN_ERROR', ended });
+  });
   return { token, unlocker, answers };
 }
