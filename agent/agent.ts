@@ -3,8 +3,11 @@ import type { Socket } from 'node:net';
 import { AgentError, type Result } from '@keyagent/protocol';
 import { AuditLog } from './audit/audit-log.js';
 import { sendToJournal } from './audit/journal.js';
+import type { AuditRecord } from './audit/record.js';
 import { blindSpots } from './blind-spots.js';
-import type { Config, TokenConfig } from './config/config.js';
+import type { ConfigSource } from './config/config-text.js';
+import type { Config } from './config/config.js';
+import { parseConfig } from './config/load.js';
 import { overflowId } from './config/overflow-id.js';
 import { control, type ControlContext } from './control/control.js';
 import type { Log } from './log.js';
@@ -14,7 +17,7 @@ import type { Peer } from './policy/peer.js';
 import { RateLimits } from './policy/rate.js';
 import type { Context } from './request/context.js';
 import { dispatch } from './request/dispatch.js';
-import { serving, type Serving } from './serving.js';
+import { Served } from './served.js';
 import type { Dispatch, Face } from './socket/connection.js';
 import { Connections } from './socket/connections.js';
 import { bindSocket, inheritSocket, type Listener } from './socket/listen.js';
@@ -24,7 +27,6 @@ import type { TokenLimits } from './token/token.js';
 import { CardReaders } from './unlock/card/card-readers.js';
 import { OperatorCards } from './unlock/card/operator-cards.js';
 import { Revocation } from './unlock/revocation.js';
-import { makeWard, type Ward, type WardParts } from './unlock/ward.js';
 import { version } from './version.js';
 
 const agentName = `keyagent ${version}`;
@@ -38,32 +40,28 @@ const drainMs = 2000;
 export class Agent {
   readonly stopped: Promise<void>;
   private readonly state: StateDirectory;
-  private readonly parts: WardParts;
+  private readonly audit: AuditLog;
+  private readonly revocation: Revocation;
   private readonly cards: OperatorCards;
   private readonly startedAt = Date.now();
   private readonly listeners: Listener[] = [];
   private readonly connections: Connections;
   private readonly rates = new RateLimits();
-  private serving: Serving;
+  private readonly served: Served;
   private stopping = false;
   private resolveStopped: () => void = () => undefined;
 
   constructor(
     config: Config,
-    private readonly readConfig: () => Config,
+    private readonly readConfig: () => ConfigSource,
     private readonly log: Log,
   ) {
     this.stopped = new Promise((resolve) => {
       this.resolveStopped = resolve;
     });
     this.state = holdStateDirectory(config.stateDir);
-    this.parts = {
-      stateDir: config.stateDir,
-      limits: limitsOf(() => this.serving.config),
-      revocation: new Revocation(config.stateDir),
-      audit: openAudit(config, log),
-      log,
-    };
+    this.revocation = new Revocation(config.stateDir);
+    this.audit = openAudit(config, () => this.served.now.config, log);
     this.connections = new Connections({
       dispatch: { client: this.serveClient, control: this.serveOperator },
       agent: agentName,
@@ -75,13 +73,34 @@ export class Agent {
         log.error('defect while serving a request', { error });
       },
     });
-    const wards = config.tokens.map((token) => this.makeWard(token));
-    this.serving = serving(config, wards, this.parts);
+    this.served = new Served(config, {
+      stateDir: config.stateDir,
+      limits: limitsOf(() => this.served.now.config),
+      revocation: this.revocation,
+      audit: this.audit,
+      log,
+      onMade: ({ token }) => {
+        token.on('state', (state) => {
+          // Whoever unlocked it: nobody waits for cards any more.
+          if (state === 'unlocked') this.cards.forget([token], 'unlock');
+          this.connections.tell({ method: 'state', params: { token: token.name, state } });
+        });
+        token.on('rotated', ({ uri, attributes }) => {
+          const { rules } = this.served.now.config;
+          this.connections.tell({ method: 'rotated', params: { uri } }, (peer) =>
+            mayKnow(peer, attributes, rules),
+          );
+        });
+      },
+      onLeft: ({ token }) => {
+        this.cards.leave(token);
+      },
+    });
     this.cards = new OperatorCards({
       stateDir: config.stateDir,
-      audit: this.parts.audit,
-      readers: new CardReaders(() => this.serving.config.cardReaders),
-      broker: { unlock: (...request) => this.serving.broker.unlock(...request) },
+      audit: this.audit,
+      readers: new CardReaders(() => this.served.now.config.cardReaders),
+      broker: { unlock: (...request) => this.served.now.broker.unlock(...request) },
     });
     this.tellBlindSpots();
   }
@@ -94,7 +113,7 @@ export class Agent {
     const { client = [], control: operators = [] } = inherited ?? {};
     for (const fd of client) this.listeners.push(await inheritSocket(fd, accept('client')));
     for (const fd of operators) this.listeners.push(await inheritSocket(fd, accept('control')));
-    const { sockets, controlSocket } = this.serving.config;
+    const { sockets, controlSocket } = this.served.now.config;
     const [first, ...more] = sockets;
     const bound = client.length > 0 || first === undefined ? more : [first, ...more];
     for (const address of bound) this.listeners.push(await bindSocket(address, accept('client')));
@@ -102,39 +121,38 @@ export class Agent {
       this.listeners.push(await bindSocket(controlSocket, accept('control')));
     }
     // Not before: another agent may have these sockets, and the log with them.
-    await this.parts.audit.note({ event: 'start', outcome: 'ok' });
+    await this.audit.note({ event: 'start', outcome: 'ok', config: this.served.now.config.hash });
   }
 
-  /** Every token on its own: one that hangs or is absent holds up nobody. */
-  async openTokens(): Promise<void> {
-    await Promise.all(this.serving.tokens.all.map((token) => token.open()));
+  openTokens(): Promise<void> {
+    return this.served.open();
   }
 
-  /** Takes over the rules of the file as it is now, and reads the tokens' objects again. */
+  /** Goes by the configuration file as it is now, and reads the tokens' keys again. Rejects, and changes nothing, if it cannot. */
   async reload(peer?: Peer): Promise<Result<'reload'>> {
-    const { audit } = this.parts;
+    this.refuseWhileStopping();
     // First, so that a log that was rotated is left whatever the configuration says.
-    audit.reopen();
+    this.audit.reopen();
+    let source: ConfigSource | undefined;
+    let swapped: ReturnType<Served['swap']>;
     try {
-      const next = this.readConfig();
-      requireSameFrame(this.serving.config, next);
-      this.serving = serving(next, this.serving.wards, this.parts);
-      this.tellBlindSpots();
+      source = this.readConfig();
+      swapped = this.served.swap(parseConfig(source));
     } catch (error) {
       const outcome = error instanceof AgentError ? error.code : 'INTERNAL';
-      await audit.note({ event: 'reload', peer, outcome });
+      await this.audit.note({ event: 'reload', peer, outcome, config: source?.hash });
       throw error;
     }
-    await audit.note({ event: 'reload', peer, outcome: 'ok' });
-    const { config, tokens } = this.serving;
-    for (const token of tokens.all) {
-      // The new rules are in force whatever a token that hangs does.
-      token.rescan().catch((error: unknown) => {
-        this.log.warn('the keys could not be read again', { token: token.name, error });
-      });
-    }
-    this.log.info('configuration reloaded', { count: config.rules.length });
-    return { rules: config.rules.length, tokens: config.tokens.length };
+    const { loggedOut, rules, ...changes } = swapped;
+    const ends = loggedOut.map((token) => ({ event: 'lock', peer, token, outcome: 'ok' }) as const);
+    const records: AuditRecord[] = [{ event: 'reload', peer, outcome: 'ok', config: source.hash }, ...ends];
+    const recorded = records.map((record) => this.audit.note(record));
+    this.tellBlindSpots();
+    await Promise.all([...recorded, this.served.readKeys()]);
+    const { config } = this.served.now;
+    const detail = Object.entries(changes).map(([how, tokens]) => `${how}: ${tokens.join(', ') || 'none'}`);
+    this.log.info('configuration reloaded', { count: config.rules.length, detail: detail.join('; ') });
+    return { rules: config.rules.length, tokens: config.tokens.length, rules_changed: rules, ...changes };
   }
 
   /**
@@ -145,11 +163,11 @@ export class Agent {
     if (this.stopping) return;
     this.stopping = true;
     this.log.info(`stopping: ${why}`);
-    const noted = this.parts.audit.note({ event: 'stop', peer, outcome: 'ok' });
+    const noted = this.audit.note({ event: 'stop', peer, outcome: 'ok' });
     notifySystemd('STOPPING=1');
     for (const listener of this.listeners) listener.close();
     // From here on no login succeeds: a stop is not undone by one that was under way.
-    this.serving.broker.stop();
+    this.served.now.broker.stop();
     this.cards.stop();
     const deadline = Date.now() + drainMs;
     const poll = setInterval(() => {
@@ -161,70 +179,57 @@ export class Agent {
   }
 
   private tellBlindSpots(): void {
-    for (const spot of blindSpots(this.serving.config.rules)) this.log.warn(spot);
+    for (const spot of blindSpots(this.served.now.config.rules)) this.log.warn(spot);
   }
 
   private finish(): void {
     // Those that opened while the stop began, too.
     for (const listener of this.listeners) listener.close();
-    for (const token of this.serving.tokens.all) token.stop();
-    this.parts.audit.close();
+    this.served.stop();
+    this.audit.close();
     this.state.release();
     // Last: who waits for the end of its connection may start the next agent at once.
     this.connections.end();
     this.resolveStopped();
   }
 
-  private makeWard(config: TokenConfig): Ward {
-    const ward = makeWard(config, this.parts);
-    ward.token.on('state', (state) => {
-      // Whoever unlocked it: nobody waits for cards any more.
-      if (state === 'unlocked') this.cards.forget([ward.token], 'unlock');
-      this.connections.tell({ method: 'state', params: { token: config.name, state } });
-    });
-    ward.token.on('rotated', ({ uri, attributes }) => {
-      const { rules } = this.serving.config;
-      this.connections.tell({ method: 'rotated', params: { uri } }, (peer) =>
-        mayKnow(peer, attributes, rules),
-      );
-    });
-    return ward;
-  }
-
   private readonly serveClient: Dispatch = (request, peer, cancellation) => {
-    if (this.stopping) throw new AgentError('STOPPING', 'the agent is stopping');
+    this.refuseWhileStopping();
     return dispatch(request, { peer, cancellation }, this.requestContext());
   };
 
   private readonly serveOperator: Dispatch = (request, peer, cancellation) => {
-    if (this.stopping && request.method !== 'status')
-      throw new AgentError('STOPPING', 'the agent is stopping');
+    if (request.method !== 'status') this.refuseWhileStopping();
     return control(request, peer, this.controlContext(), cancellation);
   };
 
+  private refuseWhileStopping(): void {
+    if (this.stopping) throw new AgentError('STOPPING', 'the agent is stopping');
+  }
+
   private requestContext(): Context {
-    const { config, tokens } = this.serving;
+    const { config, tokens } = this.served.now;
     return {
       tokens,
       rules: config.rules,
       rates: this.rates,
-      audit: this.parts.audit,
+      audit: this.audit,
       requestTimeoutMs: config.requestTimeoutMs,
       agent: agentName,
       startedAt: this.startedAt,
-      isRevoked: () => this.parts.revocation.any,
+      isRevoked: () => this.revocation.hasAny(tokens.all),
     };
   }
 
   private controlContext(): ControlContext {
-    const { config, tokens, broker } = this.serving;
+    const { config, tokens, broker } = this.served.now;
     return {
       tokens,
       broker,
       cards: this.cards,
       rules: config.rules,
-      revocation: this.parts.revocation,
-      audit: this.parts.audit,
+      revocation: this.revocation,
+      audit: this.audit,
       agent: agentName,
       startedAt: this.startedAt,
       connections: this.connections,
@@ -247,31 +252,23 @@ function limitsOf(config: () => Config): TokenLimits {
   };
 }
 
-function openAudit({ auditFile: file, stateDir, auditOnError, auditJournald }: Config, log: Log): AuditLog {
+/** @param now  gives the configuration that holds: file and state directory are those of the start */
+function openAudit({ auditFile: file, stateDir }: Config, now: () => Config, log: Log): AuditLog {
+  const publish = sendToJournal((path, message) => {
+    native.notify(path, message);
+  });
   return new AuditLog({
     file,
     stateDir,
-    onError: auditOnError,
+    get onError() {
+      return now().auditOnError;
+    },
     tell: (message, error) => {
       if (error === undefined) log.warn(message, { file });
       else log.error(message, { file, error });
     },
-    publish: auditJournald
-      ? sendToJournal((path, message) => {
-          native.notify(path, message);
-        })
-      : undefined,
+    get publish() {
+      return now().auditJournald ? publish : undefined;
+    },
   });
-}
-
-/** Sockets and tokens are made once; a reload that would change them says so instead of half doing it. */
-function requireSameFrame(now: Config, next: Config): void {
-  const frame = ({ rules: _rules, cardReaders: _readers, tokens, ...rest }: Config): string =>
-    JSON.stringify({ ...rest, tokens: tokens.map((token) => ({ ...token, uri: token.uri.text })) });
-  if (frame(now) !== frame(next)) {
-    throw new AgentError(
-      'CONFIGURATION',
-      'only rules and card readers can be reloaded; restart the agent to change [agent], [[token]] or [audit]',
-    );
-  }
 }

@@ -210,7 +210,22 @@ export const methods = {
     params: { token: optional(tokenName) },
     result: { tokens: list(tokenName, 64) },
   },
-  reload: { faces: ['control'], params: {}, result: { rules: uint, tokens: uint } },
+  reload: {
+    faces: ['control'],
+    params: {},
+    result: {
+      /** What holds now. */
+      rules: uint,
+      tokens: uint,
+      rules_changed: bool,
+      added: list(tokenName, 64),
+      removed: list(tokenName, 64),
+      /** Started anew: they need another login. */
+      replaced: list(tokenName, 64),
+      /** Under the same login. */
+      changed: list(tokenName, 64),
+    },
+  },
   stop: { faces: ['control'], params: {}, result: {} },
   sources: {
     faces: ['control'],

@@ -49,6 +49,8 @@ export interface AuditRecord {
   readonly cards?: readonly { readonly label: string; readonly serial: string }[] | undefined;
   /** How a token host ended; it is started anew. */
   readonly ended?: HostEnd | undefined;
+  /** Of start and reload: which configuration file, by its bytes. */
+  readonly config?: `sha256:${string}` | undefined;
   /** What the token said. */
   readonly cause?: `CKR_${string}` | undefined;
   /** Microseconds until the token got it, and until it answered. */
@@ -107,6 +109,7 @@ export function recordLine({ seq, hash }: Position, time: string, record: AuditR
     rule: record.rule,
     source: record.source,
     cards: record.cards?.map(({ label, serial }) => ({ label, serial })),
+    config: record.config,
     outcome: record.outcome,
     ended: record.ended,
     cause: record.cause,

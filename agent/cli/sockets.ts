@@ -13,7 +13,7 @@ import {
   variable,
   type Surroundings,
 } from '../config/locations.js';
-import { readConfigText, type ConfigText } from '../config/config-text.js';
+import { ConfigText, readConfigSource } from '../config/config-text.js';
 import { refuseUnsafeFile } from '../config/unsafe-file.js';
 
 export interface SocketOptions {
@@ -65,7 +65,7 @@ export function readableConfig(option: string | undefined, around: Surroundings)
 /** A file of another user could lead an operator's PIN to that user's socket. */
 function readSafely(file: string, euid: number): ConfigText {
   refuseUnsafeFile(file, euid);
-  return readConfigText(file);
+  return new ConfigText(readConfigSource(file));
 }
 
 function isOutOfReach(error: unknown): boolean {

@@ -2,6 +2,7 @@
  * One configuration file as text and as parsed TOML, and the only place that words its errors:
  * "FILE:LINE: token.web.sessions: what is wrong and what to do", AgentError CONFIGURATION.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { AgentError } from '@keyagent/protocol';
 import { parse, TomlError } from 'smol-toml';
@@ -11,10 +12,10 @@ export class ConfigText {
   readonly document: unknown;
   readonly #lines: KeyLines;
 
-  constructor(
-    readonly file: string,
-    text: string,
-  ) {
+  readonly file: string;
+
+  constructor({ file, text }: Pick<ConfigSource, 'file' | 'text'>) {
+    this.file = file;
     this.document = parseToml(file, text);
     this.#lines = new KeyLines(text);
   }
@@ -51,15 +52,24 @@ export class ConfigText {
   }
 }
 
+/** A file as it was read, whatever is in it. */
+export interface ConfigSource {
+  readonly file: string;
+  readonly text: string;
+  /** SHA-256 of its bytes, hex. */
+  readonly hash: `sha256:${string}`;
+}
+
 /** @throws AgentError CONFIGURATION */
-export function readConfigText(file: string): ConfigText {
-  let text: string;
+export function readConfigSource(file: string): ConfigSource {
+  let bytes: Buffer;
   try {
-    text = readFileSync(file, 'utf8');
+    bytes = readFileSync(file);
   } catch (cause) {
     throw unreadable(file, cause);
   }
-  return new ConfigText(file, text);
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  return { file, text: bytes.toString('utf8'), hash: `sha256:${hash}` };
 }
 
 export function unreadable(file: string, cause: unknown): AgentError {

@@ -42,6 +42,8 @@ export interface CardReaderConfig {
 export interface Config {
   /** The file it came from. */
   file: string;
+  /** SHA-256 of the bytes of that file, hex. */
+  hash: `sha256:${string}`;
   /** The client sockets; the first is the one that KEYAGENT_SOCK names. */
   sockets: readonly SocketConfig[];
   controlSocket: SocketConfig;

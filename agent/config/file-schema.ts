@@ -155,7 +155,10 @@ const auditTable = z.strictObject(
 const oneToken = 'is missing; add one with name, module and uri, and keyagent has a token to serve';
 export const fileSchema = z.strictObject({
   agent: agentTable.default(() => agentTable.parse({})),
-  token: z.array(tokenTable, 'must be an array of tables: write [[token]]').min(1, oneToken),
+  token: z
+    .array(tokenTable, 'must be an array of tables: write [[token]]')
+    .min(1, oneToken)
+    .max(64, 'must be at most 64 tokens'),
   card_reader: z
     .array(cardReaderTable, 'must be an array of tables: write [[card_reader]]')
     .max(16, 'has more than 16 tables; remove some')

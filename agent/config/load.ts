@@ -4,7 +4,7 @@
  */
 import path from 'node:path';
 import type { z } from 'zod';
-import { readConfigText, type ConfigText } from './config-text.js';
+import { ConfigText, readConfigSource, type ConfigSource } from './config-text.js';
 import type { Config, SocketConfig } from './config.js';
 import { fileSchema, knownKeys, type ConfigFile } from './file-schema.js';
 import type { KeyPath } from './key-lines.js';
@@ -18,13 +18,25 @@ import { refuseUnsafeFile } from './unsafe-file.js';
  * @throws AgentError CONFIGURATION
  */
 export function loadConfig(file: string, around: Surroundings = surroundings()): Config {
+  return parseConfig(readConfig(file, around), around);
+}
+
+/** @throws AgentError CONFIGURATION: the file cannot be read, or others could write to it */
+export function readConfig(file: string, around: Surroundings = surroundings()): ConfigSource {
   refuseUnsafeFile(file, around.euid);
-  const text = readConfigText(file);
+  return readConfigSource(file);
+}
+
+/** @throws AgentError CONFIGURATION, with the line */
+export function parseConfig(source: ConfigSource, around: Surroundings = surroundings()): Config {
+  const { file, hash } = source;
+  const text = new ConfigText(source);
   const checked = checkTables(text);
   const sockets = resolveSockets(text, checked.agent, around);
   const state = checked.agent.state_dir ?? stateDir(around);
   return {
     file,
+    hash,
     ...sockets,
     stateDir: state,
     holdMs: checked.agent.hold_ms,

@@ -130,7 +130,7 @@ function status(context: ControlContext): Result<'status'> {
     agent: context.agent,
     pid: process.pid,
     uptime: Math.floor((Date.now() - context.startedAt) / 1000),
-    revoked: context.revocation.any,
+    revoked: context.revocation.hasAny(context.tokens.all),
     tokens: context.tokens.all.map((token) => tokenStatus(token, context)),
     prompts: context.tokens.all.flatMap((token) => prompts(token, context)).slice(0, promptsMax),
   };

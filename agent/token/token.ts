@@ -2,7 +2,7 @@
  * One configured token: its state, its keys and its hosts. Requests enter by `perform`; logins by `login` and `lock`.
  * It knows nothing of PIN sources: it says `opened` when a host waits for a login, and somebody logs it in.
  */
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
 import type { TokenConfig } from '../config/config.js';
 import type { HostResult, TokenInfo } from '../host/host-protocol.js';
@@ -29,7 +29,7 @@ const retryMs = { first: 1000, last: 30_000 };
 /** How often a token that is not there is looked for. */
 const searchMs = 500;
 
-export interface TokenEvents {
+interface TokenEvents {
   state: [TokenState];
   rotated: [ServedKey];
   /** A login is wanted. */
@@ -37,6 +37,8 @@ export interface TokenEvents {
   /** The token was removed, or dropped its login, under on_removal = "lock". */
   left: [];
   hostEnded: [HostEnd | 'removed'];
+  /** Nothing is unanswered. */
+  idle: [];
 }
 
 export class Token extends EventEmitter<TokenEvents> {
@@ -53,12 +55,15 @@ export class Token extends EventEmitter<TokenEvents> {
   private retryMs = retryMs.first;
   private retry: NodeJS.Timeout | undefined;
   private stopped = false;
+  /** Requests that are unanswered. */
+  private asked = 0;
   /** Milliseconds since 1970. */
   private openedAt = 0;
   private opening: Promise<void> | undefined;
 
+  /** @param config  what hosts are started with never changes; a reload may change the rest */
   constructor(
-    readonly config: TokenConfig,
+    public config: TokenConfig,
     limits: TokenLimits,
     cache: KeyCache,
     private readonly log: Log,
@@ -209,9 +214,19 @@ export class Token extends EventEmitter<TokenEvents> {
     else if (this.state === 'locked') await this.readPublicKeys();
   }
 
-  stop(): void {
+  /** Starts no host and wants no login any more; what was asked of it so far is still answered. */
+  retire(): void {
     this.stopped = true;
     clearTimeout(this.retry);
+  }
+
+  /** Settles when all that was asked of it is answered; rejects when the signal fires. */
+  async idle(signal: AbortSignal): Promise<void> {
+    if (this.asked > 0) await once(this, 'idle', { signal });
+  }
+
+  stop(): void {
+    this.retire();
     for (const slot of this.slots) slot.kill();
   }
 
@@ -222,7 +237,10 @@ export class Token extends EventEmitter<TokenEvents> {
     params: PerformParams<O>,
     options: PerformOptions,
   ): Promise<HostResult<O>> {
-    return this.operations.perform(operation, key, params, options);
+    this.asked++;
+    return this.operations.perform(operation, key, params, options).finally(() => {
+      if (--this.asked === 0) this.emit('idle');
+    });
   }
 
   /**
@@ -286,6 +304,7 @@ export class Token extends EventEmitter<TokenEvents> {
 
   /** The token dropped it behind our back. For a token that was out and in again that is all there is to see. */
   private loginLost(): void {
+    if (this.stopped) return;
     if (this.config.onRemoval === 'lock') {
       this.left('it dropped its login, as a token does that was removed');
       return;

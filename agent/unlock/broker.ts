@@ -1,6 +1,8 @@
 /** The unlock broker: one unlocker per token, and what concerns several tokens at once. */
+import { AgentError } from '@keyagent/protocol';
 import type { Peer } from '../policy/peer.js';
 import type { Token } from '../token/token.js';
+import type { Retirement } from './retirement.js';
 import type { Revocation } from './revocation.js';
 import type { SourceAnswers } from './source-answers.js';
 import type { AuditLog } from '../audit/audit-log.js';
@@ -11,6 +13,7 @@ import type { Ward } from './ward.js';
 export interface BrokerParts {
   readonly revocation: Revocation;
   readonly audit: AuditLog;
+  readonly retirement: Retirement;
 }
 
 export class Broker {
@@ -47,6 +50,8 @@ export class Broker {
       this.parts.revocation.add(tokens.map(({ name }) => name));
       outcome = 'ok';
     } finally {
+      // Of a token that leaves, the old login as well.
+      this.parts.retirement.endNow();
       await Promise.all(tokens.map((token) => this.ward(token).unlocker.lock('an operator locked it')));
       await Promise.all(
         tokens.map(({ name }) => this.parts.audit.note({ event: 'lock', peer, token: name, outcome })),
@@ -56,12 +61,12 @@ export class Broker {
 
   /** Ends every login that is under way and wipes what is kept; the tokens themselves are stopped by their owner. */
   stop(): void {
-    for (const { unlocker } of this.wards) unlocker.stop();
+    for (const { unlocker } of this.wards) void unlocker.stop();
   }
 
   private ward(token: Token): Ward {
     const ward = this.wards.find((each) => each.token === token);
-    if (ward === undefined) throw new Error(`no unlocker for token ${token.name}`);
+    if (ward === undefined) throw new AgentError('NOT_FOUND', `a reload took ${token.name} out of service`);
     return ward;
   }
 }

@@ -44,6 +44,8 @@ export class Logins {
   async run(source: SourceName, pin: Uint8Array | undefined, locks: number): Promise<void> {
     const { token } = this.parts;
     await token.login(pin);
+    // Also of a login that does not stand: the PIN was right.
+    this.noteSuccess();
     if (locks !== this.locks) await token.lock(`run "keyagent unlock ${token.name}"`);
     this.requireNotLocked(locks);
     this.succeeded(source, pin);
@@ -104,7 +106,6 @@ export class Logins {
   private succeeded(source: SourceName, pin: Uint8Array | undefined): void {
     const { token, answers } = this.parts;
     this.endedBecause = undefined;
-    this.noteSuccess();
     this.retain(source, pin);
     answers.unlocked(source);
     token.setState('unlocked', `unlocked by ${source}`);

@@ -20,8 +20,9 @@ export class Revocation {
     return this.tokens.has(token);
   }
 
-  get any(): boolean {
-    return this.tokens.size > 0;
+  /** One that is no longer configured stays remembered, but does not count. */
+  hasAny(tokens: readonly { readonly name: string }[]): boolean {
+    return tokens.some(({ name }) => this.tokens.has(name));
   }
 
   /** Throws CONFIGURATION when it cannot be remembered; in this process the tokens count as revoked all the same. */

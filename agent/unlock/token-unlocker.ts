@@ -2,8 +2,10 @@
  * Brings PINs to one token: from its automatic sources when it opens, from an operator when one comes. One login at a
  * time; a wrong PIN is said once and never retried.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { SourceName } from '@keyagent/protocol';
 import type { AuditRecord } from '../audit/record.js';
+import type { TokenConfig } from '../config/config.js';
 import type { Peer } from '../policy/peer.js';
 import { AutomaticUnlock } from './automatic-unlock.js';
 import { ContextLogins } from './context-logins.js';
@@ -60,13 +62,7 @@ export class TokenUnlocker {
     const contextLogins = new ContextLogins(parts, this.logins, (work) => this.inTurn(work));
     token.contextLogin = (key, cancellation, use) => contextLogins.run(key, cancellation, use);
     token.on('opened', () => {
-      const { unlock } = token.config;
-      const asks = unlock[0] !== 'prompt' || this.logins.retained.isKept;
-      // Requests that come meanwhile are held: a server that starts with the machine finds its key.
-      if (token.state === 'locked' && asks && this.automatic.isAllowed) {
-        token.setState('unlocking', 'asking its PIN sources');
-      }
-      this.automatic.start(unlock);
+      this.askSources();
     });
     token.on('left', () => {
       this.endUnasked(this.revoke());
@@ -136,12 +132,38 @@ export class TokenUnlocker {
     });
   }
 
-  /** No login that was asked for so far stands any more, and nothing is kept for another. */
-  stop(): void {
+  /**
+   * No login that was asked for so far stands any more, and nothing is kept for another. Settles when what was under way
+   * has come to its end.
+   */
+  async stop(): Promise<void> {
     this.prompts.stop();
     this.lifetime.stop();
     this.automatic.stop();
+    this.automatic.giveWay('the token goes out of service');
     this.logins.stop();
+    await this.turn;
+  }
+
+  /** Takes over settings that need no other login. */
+  configure(config: TokenConfig): void {
+    const { token } = this.parts;
+    const before = token.config;
+    token.config = config;
+    if (!config.retainPin) this.logins.retained.wipe();
+    const waits = token.state === 'locked' || token.state === 'pin-blocked';
+    if (waits && !hasSameSources(before, config)) this.askSources();
+  }
+
+  private askSources(): void {
+    const { token } = this.parts;
+    const { unlock } = token.config;
+    const asks = unlock[0] !== 'prompt' || this.logins.retained.isKept;
+    // Requests that come meanwhile are held: a server that starts with the machine finds its key.
+    if (token.state === 'locked' && asks && this.automatic.isAllowed) {
+      token.setState('unlocking', 'asking its PIN sources');
+    }
+    this.automatic.start(unlock);
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -188,4 +210,15 @@ export class TokenUnlocker {
     const { flags } = await token.refreshInfo();
     requireLoginPossible(token.name, flags, { pin: pin !== undefined, force });
   }
+}
+
+function hasSameSources(a: TokenConfig, b: TokenConfig): boolean {
+  const sources = (config: TokenConfig): unknown[] => [
+    config.unlock,
+    config.credential,
+    config.clevisFile,
+    config.keyringService,
+    config.keyringAccount,
+  ];
+  return isDeepStrictEqual(sources(a), sources(b));
 }

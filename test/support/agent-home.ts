@@ -1,8 +1,8 @@
 /** What an agent finds when it starts: a folder with its configuration, state, places for sockets, credentials. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { stringify } from 'smol-toml';
+import { parse, stringify } from 'smol-toml';
 import { serverUser, type Account } from './account.js';
 import { CountingModule } from './counting-module.js';
 import { softHsmModule } from './paths.js';
@@ -14,6 +14,14 @@ type Table = Record<string, unknown>;
 export interface TokenStore {
   readonly folder: string;
   readonly env: Record<string, string>;
+}
+
+/** A configuration file, read. */
+export interface ConfigurationTables {
+  agent: Table;
+  token: Table[];
+  rule: Table[];
+  audit: Table;
 }
 
 export interface AgentSpec {
@@ -72,6 +80,13 @@ export class AgentHome {
       if (spec.credential === true) owned.push(path.join(folder, 'credentials'));
       execFileSync('chown', ['-R', `${user.name}:${user.group}`, ...owned]);
     }
+  }
+
+  /** Changes the configuration file; an agent that runs has to be told. */
+  configure(change: (tables: ConfigurationTables) => void): void {
+    const tables = parse(readFileSync(this.configFile, 'utf8')) as unknown as ConfigurationTables;
+    change(tables);
+    writeFileSync(this.configFile, stringify(tables));
   }
 
   #configuration(): Table {

@@ -15,6 +15,7 @@ export interface AuditRecord {
   source?: string;
   cause?: string;
   cards?: { label: string; serial: string }[];
+  config?: string;
 }
 
 export function auditOf(agent: Agent): AuditRecord[] {

@@ -217,11 +217,15 @@ describe('keyagent for operators', () => {
 
   it('stop and reload go to the control socket', async () => {
     agent.answers.stop = () => ({});
-    agent.answers.reload = () => ({ rules: 3, tokens: 1 });
+    agent.answers.reload = () => ({
+      ...{ rules: 3, tokens: 3, rules_changed: true },
+      ...{ added: ['a'], removed: ['r', 's'], replaced: ['p'], changed: ['c'] },
+    });
     assert.equal(String((await keyagent(agent, ['stop'])).stdout), 'keyagent has stopped\n');
     assert.equal(
       String((await keyagent(agent, ['reload'])).stdout),
-      'configuration read: tokens 1, rules 3\n',
+      'configuration read: tokens 3, rules 3 (changed)\n' +
+        'a added\nr removed\ns removed\np replaced: it needs another login\nc changed\n',
     );
     assert.deepEqual(
       agent.asked.map(([face, method]) => [face, method]),

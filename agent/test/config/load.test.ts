@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -115,7 +116,8 @@ file = "/srv/audit.jsonl"
 on_error = "count"
 journald = true
 `);
-    const { tokens, rules, ...rest } = config;
+    const { tokens, rules, hash, ...rest } = config;
+    assert.equal(hash, `sha256:${createHash('sha256').update(readFileSync(file)).digest('hex')}`);
     assert.deepEqual(rest, {
       file,
       sockets: [

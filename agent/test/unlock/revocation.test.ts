@@ -19,7 +19,14 @@ test('a revocation outlives the process until it is removed', () => {
 });
 
 test('nothing is revoked in a fresh state directory', () => {
-  assert.equal(new Revocation(freshDirectory()).any, false);
+  assert.equal(new Revocation(freshDirectory()).hasAny([{ name: 'web' }]), false);
+});
+
+test('a token that is no longer configured stays revoked, and does not count', () => {
+  const revocation = new Revocation(freshDirectory());
+  revocation.add(['old']);
+  assert.equal(revocation.hasAny([{ name: 'web' }]), false);
+  assert.equal(revocation.hasAny([{ name: 'web' }, { name: 'old' }]), true);
 });
 
 test('a damaged file stops the start instead of allowing', () => {

@@ -138,6 +138,12 @@ export class OperatorCards {
     }
   }
 
+  /** The token goes out of service. */
+  leave(token: Token): void {
+    this.forget([token]);
+    this.underway.delete(token);
+  }
+
   stop(): void {
     this.forget(this.underway.keys());
   }

@@ -1,0 +1,62 @@
+/**
+ * Tokens that a reload took out of service. What had come for them before is still answered; then their login and
+ * their hosts end. Bounded: when the time is over every such request is past its own deadline.
+ */
+import { once } from 'node:events';
+import type { Ward } from './ward.js';
+
+interface Leaving {
+  readonly end: AbortController;
+  readonly ended: Promise<void>;
+}
+
+export class Retirement {
+  private readonly leaving = new Map<Ward, Leaving>();
+
+  /** From here on no login of the token stands, its PIN is kept no longer, and no host of it starts. */
+  begin(ward: Ward, withinMs: number): void {
+    const end = new AbortController();
+    const timer = setTimeout(() => {
+      end.abort();
+    }, withinMs).unref();
+    const ended = leave(ward, end.signal).finally(() => {
+      clearTimeout(timer);
+      this.leaving.delete(ward);
+    });
+    this.leaving.set(ward, { end, ended });
+  }
+
+  /** Settles when no token of this name is leaving: another one may take its place. */
+  async ended(name: string): Promise<void> {
+    const all = [...this.leaving].filter(([{ token }]) => token.name === name);
+    await Promise.all(all.map(([, { ended }]) => ended));
+  }
+
+  /** Waits for nobody any more. */
+  endNow(): void {
+    for (const { end } of this.leaving.values()) end.abort();
+  }
+}
+
+async function leave({ token, unlocker }: Ward, signal: AbortSignal): Promise<void> {
+  token.retire();
+  // Killed inside C_Login, a host would leave a PIN behind that counts as tried.
+  await unlessAborted(unlocker.stop(), signal);
+  // Whoever waits for a login waits for nothing.
+  if (token.state === 'unlocked') await unlessAborted(token.idle(signal), signal);
+  token.setState('absent', 'a reload took it out of service');
+  token.stop();
+}
+
+/** Settles with the work, or when the signal fires. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const done = new AbortController();
+  const aborted = once(signal, 'abort', { signal: done.signal });
+  try {
+    await Promise.race([work, aborted]).catch(() => undefined);
+  } finally {
+    done.abort();
+    await aborted.catch(() => undefined);
+  }
+}
