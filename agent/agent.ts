@@ -3,11 +3,9 @@ import type { Socket } from 'node:net';
 import { AgentError, type Result } from '@keyagent/protocol';
 import { AuditLog } from './audit/audit-log.js';
 import { sendToJournal } from './audit/journal.js';
-import type { AuditRecord } from './audit/record.js';
 import { blindSpots } from './blind-spots.js';
-import type { ConfigSource } from './config/config-text.js';
 import type { Config } from './config/config.js';
-import { parseConfig } from './config/load.js';
+import type { Loaded } from './config/load.js';
 import { overflowId } from './config/overflow-id.js';
 import { control, type ControlContext } from './control/control.js';
 import type { Log } from './log.js';
@@ -48,12 +46,14 @@ export class Agent {
   private readonly connections: Connections;
   private readonly rates = new RateLimits();
   private readonly served: Served;
+  /** The last reload; the next one waits for it. */
+  private reloads: Promise<unknown> = Promise.resolve();
   private stopping = false;
   private resolveStopped: () => void = () => undefined;
 
   constructor(
     config: Config,
-    private readonly readConfig: () => ConfigSource,
+    private readonly loadConfig: () => Promise<Loaded>,
     private readonly log: Log,
   ) {
     this.stopped = new Promise((resolve) => {
@@ -128,25 +128,34 @@ export class Agent {
     return this.served.open();
   }
 
-  /** Goes by the configuration file as it is now, and reads the tokens' keys again. Rejects, and changes nothing, if it cannot. */
-  async reload(peer?: Peer): Promise<Result<'reload'>> {
+  /**
+   * Goes by the configuration file as it is now, and reads the tokens' keys again; one reload at a time. Rejects, and
+   * changes nothing, if the file is wrong, changes what wants a restart, or the agent stops.
+   */
+  reload(peer?: Peer): Promise<Result<'reload'>> {
+    const reload = this.reloads.then(() => this.reloadNow(peer));
+    this.reloads = reload.catch(() => undefined);
+    return reload;
+  }
+
+  private async reloadNow(peer: Peer | undefined): Promise<Result<'reload'>> {
     this.refuseWhileStopping();
     // First, so that a log that was rotated is left whatever the configuration says.
     this.audit.reopen();
-    let source: ConfigSource | undefined;
+    const loaded = await this.loadConfig();
+    const record = { event: 'reload', peer, config: loaded.hash } as const;
     let swapped: ReturnType<Served['swap']>;
     try {
-      source = this.readConfig();
-      swapped = this.served.swap(parseConfig(source));
+      this.refuseWhileStopping();
+      if ('refusal' in loaded) throw new AgentError('CONFIGURATION', loaded.refusal);
+      swapped = this.served.swap(loaded.config);
     } catch (error) {
-      const outcome = error instanceof AgentError ? error.code : 'INTERNAL';
-      await this.audit.note({ event: 'reload', peer, outcome, config: source?.hash });
+      await this.audit.note({ ...record, outcome: error instanceof AgentError ? error.code : 'INTERNAL' });
       throw error;
     }
     const { loggedOut, rules, ...changes } = swapped;
     const ends = loggedOut.map((token) => ({ event: 'lock', peer, token, outcome: 'ok' }) as const);
-    const records: AuditRecord[] = [{ event: 'reload', peer, outcome: 'ok', config: source.hash }, ...ends];
-    const recorded = records.map((record) => this.audit.note(record));
+    const recorded = [{ ...record, outcome: 'ok' } as const, ...ends].map((each) => this.audit.note(each));
     this.tellBlindSpots();
     await Promise.all([...recorded, this.served.readKeys()]);
     const { config } = this.served.now;

@@ -6,7 +6,8 @@ import { AgentError } from '@keyagent/protocol';
 import { Agent } from './agent.js';
 import { checkConfig } from './check-config.js';
 import { configFile } from './config/locations.js';
-import { loadConfig, readConfig } from './config/load.js';
+import { loadAside } from './config/load-aside.js';
+import { loadConfig } from './config/load.js';
 import { createLog, type Log } from './log.js';
 import { native } from './native/index.js';
 import { parseDaemonOptions, type DaemonOptions } from './options.js';
@@ -39,7 +40,7 @@ async function serve(options: DaemonOptions, log: Log): Promise<void> {
   // Better now than when an operator comes with a PIN.
   wipe(secretBytes(1));
   const file = configFile(options.config);
-  const agent = new Agent(loadConfig(file), () => readConfig(file), log);
+  const agent = new Agent(loadConfig(file), () => loadAside(file), log);
   // Before the sockets answer: who waits for them may end the agent at once.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {

@@ -22,6 +22,8 @@ export interface TokenConfig {
   retainPin: boolean;
   lockAfterMs: number | undefined;
   lockIdleMs: number | undefined;
+  /** Pause between two readings of the keys; 0: only at a reload. */
+  rescanMs: number;
   /** Account of the keyring item and file of the credential; defaults `name` and `keyagent.NAME.pin`. */
   keyringService: string;
   keyringAccount: string;

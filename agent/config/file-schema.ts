@@ -67,6 +67,7 @@ const agentTable = z.strictObject(
 const nameForm = 'must be 1 to 32 of a-z, 0-9, _ and -';
 /** File names as systemd.exec(5) allows for a credential. */
 const credentialForm = 'must be the name of a credential: a file name, not a path';
+const rescanForm = 'must be 0 (never) or a whole number from 1000 to 86400000';
 /** keyagent sets these for the token host itself. */
 const reservedEnv = ['NODE_OPTIONS', 'UV_THREADPOOL_SIZE'];
 
@@ -95,6 +96,12 @@ const tokenTable = z.strictObject(
     retain_pin: z.boolean('must be true or false').default(true),
     lock_after: duration.optional(),
     lock_idle: duration.optional(),
+    rescan_ms: z
+      .int(rescanForm)
+      .min(0, rescanForm)
+      .max(86_400_000, rescanForm)
+      .refine((ms) => ms === 0 || ms >= 1000, rescanForm)
+      .default(60_000),
     keyring_service: text('must be a string').default('keyagent'),
     keyring_account: text('must be a string').optional(),
     clevis: absolutePath.optional(),

@@ -3,6 +3,7 @@
  * Everything that can be wrong ends in one AgentError CONFIGURATION with the file, the line and the key.
  */
 import path from 'node:path';
+import { AgentError } from '@keyagent/protocol';
 import type { z } from 'zod';
 import { ConfigText, readConfigSource, type ConfigSource } from './config-text.js';
 import type { Config, SocketConfig } from './config.js';
@@ -21,14 +22,31 @@ export function loadConfig(file: string, around: Surroundings = surroundings()):
   return parseConfig(readConfig(file, around), around);
 }
 
+/** What became of a file: its configuration, or the CONFIGURATION error's message. A value that may go to another thread. */
+export type Loaded = { readonly hash: ConfigSource['hash'] | undefined } & (
+  { readonly config: Config } | { readonly refusal: string }
+);
+
+export function tryLoad(file: string, around: Surroundings = surroundings()): Loaded {
+  let hash: ConfigSource['hash'] | undefined;
+  try {
+    const source = readConfig(file, around);
+    hash = source.hash;
+    return { hash, config: parseConfig(source, around) };
+  } catch (error) {
+    if (!(error instanceof AgentError) || error.code !== 'CONFIGURATION') throw error;
+    return { hash, refusal: error.message };
+  }
+}
+
 /** @throws AgentError CONFIGURATION: the file cannot be read, or others could write to it */
-export function readConfig(file: string, around: Surroundings = surroundings()): ConfigSource {
+function readConfig(file: string, around: Surroundings = surroundings()): ConfigSource {
   refuseUnsafeFile(file, around.euid);
   return readConfigSource(file);
 }
 
 /** @throws AgentError CONFIGURATION, with the line */
-export function parseConfig(source: ConfigSource, around: Surroundings = surroundings()): Config {
+function parseConfig(source: ConfigSource, around: Surroundings = surroundings()): Config {
   const { file, hash } = source;
   const text = new ConfigText(source);
   const checked = checkTables(text);

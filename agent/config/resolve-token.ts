@@ -30,6 +30,7 @@ export function resolveToken(
     retainPin: token.retain_pin,
     lockAfterMs: durationMs(token.lock_after),
     lockIdleMs: durationMs(token.lock_idle),
+    rescanMs: token.rescan_ms,
     keyringService: token.keyring_service,
     keyringAccount: token.keyring_account ?? token.name,
     credential: token.credential ?? `keyagent.${token.name}.pin`,

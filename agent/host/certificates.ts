@@ -3,7 +3,8 @@
  * Anybody may write certificates into a token, so each link is proven by its signature.
  */
 import { X509Certificate } from 'node:crypto';
-import { cka, cko, text, type ObjectReader } from './objects.js';
+import type { Handle } from 'pkcs11js';
+import { cka, text, type ObjectReader } from './objects.js';
 import type { HostCertificate } from './host-protocol.js';
 import { describeKey, type PublicKey } from './public-key.js';
 
@@ -19,18 +20,13 @@ export interface TokenCertificate {
   readonly publicKey: PublicKey | undefined;
 }
 
-/** Objects that do not parse are passed over: they can be nobody's certificate. */
-export function readCertificates(reader: ObjectReader): TokenCertificate[] {
-  const certificates: TokenCertificate[] = [];
-  for (const object of reader.find([{ type: cka.class, value: cko.certificate }])) {
-    const [type, label, id, value] = reader.read(object, [cka.certificateType, cka.label, cka.id, cka.value]);
-    if (type?.some((byte) => byte !== ckcX509) === true) continue;
-    const x509 = value === undefined ? undefined : parse(value);
-    if (x509 === undefined) continue;
-    const publicKey = publicKeyOf(x509);
-    certificates.push({ label: text(label), id: id ?? Buffer.alloc(0), x509, publicKey });
-  }
-  return certificates;
+/** undefined: an object that does not parse can be nobody's certificate. */
+export function readCertificate(reader: ObjectReader, object: Handle): TokenCertificate | undefined {
+  const [type, label, id, value] = reader.read(object, [cka.certificateType, cka.label, cka.id, cka.value]);
+  if (type?.some((byte) => byte !== ckcX509) === true) return undefined;
+  const x509 = value === undefined ? undefined : parse(value);
+  if (x509 === undefined) return undefined;
+  return { label: text(label), id: id ?? Buffer.alloc(0), x509, publicKey: publicKeyOf(x509) };
 }
 
 function parse(der: Buffer): X509Certificate | undefined {

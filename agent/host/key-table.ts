@@ -2,6 +2,7 @@
  * The keys of a token that is logged in: objects read, paired, proven, and numbered. A key keeps its number as
  * long as this process lives and the key stays the same, whatever handles the token gives it.
  */
+import { setImmediate } from 'node:timers/promises';
 import { AgentError } from '@keyagent/protocol';
 import type { HostKey, UnusableKey } from './host-protocol.js';
 import type { Key, PrivateObject } from './key.js';
@@ -50,6 +51,8 @@ export class KeyTable {
       const outcome = await pair(object, objects, prove);
       if ('reason' in outcome) unusable.push(outcome);
       else paired.push(outcome);
+      // Chains of many keys take a while: operations go on between them.
+      await setImmediate();
     }
     await selfTest(paired);
     const renewed = new Map<number, Key>();

@@ -63,6 +63,7 @@ export class TokenHost {
 
   async login(params: HostParams<'login'>): Promise<HostResult<'login'>> {
     const result = await this.#login.login(params);
+    this.#keyList.forgetProofs();
     this.#loggedIn = true;
     return result;
   }

@@ -2,8 +2,9 @@
  * Reads what a token holds of keys: private key objects, public key objects, certificates. Judges nothing:
  * anybody may have written the public ones.
  */
-import type { Handle } from 'pkcs11js';
-import { readCertificates, type TokenCertificate } from './certificates.js';
+import pkcs11js, { type Handle } from 'pkcs11js';
+import { readCertificate, type TokenCertificate } from './certificates.js';
+import { rvOf } from './ckr.js';
 import type { PrivateObject } from './key.js';
 import { bool, cka, ckk, cko, text, ulong, type ObjectReader } from './objects.js';
 import {
@@ -30,16 +31,39 @@ export interface TokenObjects {
 const empty = Buffer.alloc(0);
 const rsaNumbers = [cka.modulus, cka.publicExponent] as const;
 
-export function readTokenObjects(reader: ObjectReader): TokenObjects {
+/**
+ * In steps, so that others get their turn with the token: each step reads one object, with the reader that it is
+ * given. Objects that leave meanwhile are passed over.
+ */
+export function* readTokenObjects(): Generator<void, TokenObjects, ObjectReader> {
   return {
-    privateKeys: reader
-      .find([{ type: cka.class, value: cko.privateKey }])
-      .map((object) => readPrivate(reader, object)),
-    publicKeys: reader
-      .find([{ type: cka.class, value: cko.publicKey }])
-      .map((object) => readPublic(reader, object)),
-    certificates: readCertificates(reader),
+    privateKeys: yield* readEach(cko.privateKey, readPrivate),
+    publicKeys: yield* readEach(cko.publicKey, readPublic),
+    certificates: yield* readEach(cko.certificate, readCertificate),
   };
+}
+
+function* readEach<T>(
+  objectClass: number,
+  read: (reader: ObjectReader, object: Handle) => T | undefined,
+): Generator<void, T[], ObjectReader> {
+  const objects = (yield).find([{ type: cka.class, value: objectClass }]);
+  const found: T[] = [];
+  for (const object of objects) {
+    const reader = yield;
+    const one = unlessGone(() => read(reader, object));
+    if (one !== undefined) found.push(one);
+  }
+  return found;
+}
+
+function unlessGone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (rvOf(error) === pkcs11js.CKR_OBJECT_HANDLE_INVALID) return undefined;
+    throw error;
+  }
 }
 
 export function readPrivate(reader: ObjectReader, handle: Handle): PrivateObject {

@@ -14,6 +14,7 @@ import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
 import { Operations, type ContextLogin, type PerformOptions, type PerformParams } from './operations.js';
+import { Rescan } from './rescan.js';
 import type { ServedKey } from './served-key.js';
 
 /** As they hold now: read whenever one is needed, since a reload may change them. */
@@ -31,6 +32,7 @@ const searchMs = 500;
 
 interface TokenEvents {
   state: [TokenState];
+  /** Its public data is another one than before, or it is new or gone. */
   rotated: [ServedKey];
   /** A login is wanted. */
   opened: [];
@@ -51,6 +53,7 @@ export class Token extends EventEmitter<TokenEvents> {
   private readonly availability: Availability;
   private readonly operations: Operations;
   private readonly table: KeyTable;
+  private readonly rescans: Rescan;
   private readonly slots: readonly HostSlot[];
   private retryMs = retryMs.first;
   private retry: NodeJS.Timeout | undefined;
@@ -71,6 +74,14 @@ export class Token extends EventEmitter<TokenEvents> {
     super();
     this.availability = new Availability(config.name, limits);
     this.table = new KeyTable(config.name, cache, log, (key) => this.emit('rotated', key));
+    this.rescans = new Rescan(
+      () => this.readKeys(),
+      () => (this.hasLoggedInHost ? this.config.rescanMs : 0),
+      (error) => {
+        // Of a token that was locked meanwhile, that is no news.
+        if (this.hasLoggedInHost) log.warn('the keys could not be read again', { token: this.name, error });
+      },
+    );
     const callbacks = {
       exit: (slot: HostSlot, how: HostEnd) => {
         this.hostEnded(slot, how);
@@ -167,7 +178,7 @@ export class Token extends EventEmitter<TokenEvents> {
         this.info = await slot.open();
       if (this.stopped) return;
       if (this.state !== 'unlocked' && this.state !== 'unlocking') {
-        await this.readPublicKeys();
+        await this.rescan();
         this.setState('locked', `run "keyagent unlock ${this.name}"`);
       }
       this.retryMs = retryMs.first;
@@ -189,7 +200,7 @@ export class Token extends EventEmitter<TokenEvents> {
       await slot.login(pin);
       this.logins++;
     }
-    await this.readVerifiedKeys();
+    await this.rescan();
   }
 
   /** The token as it is now: flags change with every failed login. */
@@ -208,16 +219,16 @@ export class Token extends EventEmitter<TokenEvents> {
     await Promise.all(this.slots.map((slot) => slot.logout()));
   }
 
-  /** Reads the keys again, after objects in the token changed. */
-  async rescan(): Promise<void> {
-    if (this.state === 'unlocked') await this.readVerifiedKeys();
-    else if (this.state === 'locked') await this.readPublicKeys();
+  /** Reads the keys again: objects in the token may have changed. */
+  rescan(): Promise<void> {
+    return this.rescans.now();
   }
 
   /** Starts no host and wants no login any more; what was asked of it so far is still answered. */
   retire(): void {
     this.stopped = true;
     clearTimeout(this.retry);
+    this.rescans.stop();
   }
 
   /** Settles when all that was asked of it is answered; rejects when the signal fires. */
@@ -231,16 +242,21 @@ export class Token extends EventEmitter<TokenEvents> {
   }
 
   /** Runs one operation. */
-  perform<O extends 'sign' | 'decrypt'>(
+  async perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
     options: PerformOptions,
   ): Promise<HostResult<O>> {
     this.asked++;
-    return this.operations.perform(operation, key, params, options).finally(() => {
+    try {
+      return await this.operations.perform(operation, key, params, options);
+    } catch (error) {
+      if (isRotation(error)) this.rescans.soon();
+      throw error;
+    } finally {
       if (--this.asked === 0) this.emit('idle');
-    });
+    }
   }
 
   /**
@@ -261,13 +277,12 @@ export class Token extends EventEmitter<TokenEvents> {
     this.openLater(0);
   }
 
-  private async readPublicKeys(): Promise<void> {
-    const slot = this.slots.find(({ alive }) => alive);
-    if (slot !== undefined && this.info !== undefined) await this.table.readPublic(slot, this.info);
-  }
-
-  private async readVerifiedKeys(): Promise<void> {
-    if (this.info !== undefined) await this.table.readVerified(this.slots, this.info);
+  private async readKeys(): Promise<void> {
+    const { info, slots, table } = this;
+    const slot = slots.find(({ alive }) => alive);
+    if (info === undefined || slot === undefined) return;
+    if (this.hasLoggedInHost) await table.readVerified(slots, info);
+    else await table.readPublic(slot, info);
   }
 
   private openFailed(error: unknown): void {
@@ -312,4 +327,9 @@ export class Token extends EventEmitter<TokenEvents> {
     this.setState('unlocking', 'the token dropped its login');
     this.emit('opened');
   }
+}
+
+/** The key left, or another one is in its place. */
+function isRotation(error: unknown): boolean {
+  return error instanceof AgentError && (error.code === 'NOT_FOUND' || error.code === 'KEY_MISMATCH');
 }

@@ -10,8 +10,8 @@ const longestLookMs = 10_000;
 const looksPerIdle = 10;
 
 export interface LifetimeParts {
-  /** lock_idle, milliseconds. */
-  readonly idleMs: number | undefined;
+  /** lock_idle as it holds now, milliseconds. */
+  readonly idleMs: () => number | undefined;
   /** Counts the uses of the token. */
   readonly uses: () => number;
   /** Called when it is over; why, for operators. */
@@ -70,7 +70,7 @@ export class Lifetime {
   }
 
   private lookAgain(now: number): void {
-    const idleLookMs = (this.parts.idleMs ?? Infinity) / looksPerIdle;
+    const idleLookMs = (this.parts.idleMs() ?? Infinity) / looksPerIdle;
     const ms = Math.min(this.endsAt - now, this.idleEndsAt - now, idleLookMs, longestLookMs);
     if (this.leftMs === undefined) return;
     this.timer = setTimeout(() => {
@@ -84,7 +84,7 @@ export class Lifetime {
   }
 
   private get idleEndsAt(): number {
-    return this.usedAt + (this.parts.idleMs ?? Infinity);
+    return this.usedAt + (this.parts.idleMs() ?? Infinity);
   }
 
   private now(): number {

@@ -44,7 +44,7 @@ export class TokenUnlocker {
     this.logins = new Logins(parts);
     this.prompts = new Prompts(token);
     this.lifetime = new Lifetime({
-      idleMs: token.config.lockIdleMs,
+      idleMs: () => token.config.lockIdleMs,
       uses: () => token.uses,
       over: (why) => {
         this.endUnasked(this.end(why));

@@ -94,6 +94,9 @@ WRAP(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK
      (session, attributes, count))
 WRAP(C_FindObjects, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count),
      (session, objects, max, count))
+WRAP(C_GetAttributeValue,
+     (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes, CK_ULONG count),
+     (session, object, attributes, count))
 
 static CK_RV wrapped_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, void *notify,
                                    CK_SESSION_HANDLE *session) {
@@ -195,6 +198,7 @@ static void wrap(void) {
     wrapped.C_Logout = wrapped_C_Logout;
     wrapped.C_FindObjectsInit = wrapped_C_FindObjectsInit;
     wrapped.C_FindObjects = wrapped_C_FindObjects;
+    wrapped.C_GetAttributeValue = wrapped_C_GetAttributeValue;
     wrapped.C_SignInit = wrapped_C_SignInit;
     wrapped.C_Sign = wrapped_C_Sign;
     wrapped.C_DecryptInit = wrapped_C_DecryptInit;
