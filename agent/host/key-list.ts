@@ -19,7 +19,7 @@ import { readPrivate, readTokenObjects, type TokenObjects } from './token-object
 import type { Token } from './token.js';
 
 /** A signature that comes meanwhile waits this long for the next turn, and for the call that runs then. Milliseconds. */
-const sliceMs = 2;
+const sliceMs = 1;
 /** What a key that nobody has logged in for may turn out to allow. */
 const everything = { sign: true, decrypt: true } as const;
 

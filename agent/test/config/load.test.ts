@@ -83,6 +83,7 @@ on_removal = "lock"
 retain_pin = false
 lock_after = "12h"
 lock_idle = "30m"
+rescan_ms = 5000
 keyring_service = "pins"
 keyring_account = "www"
 credential = "web.pin"
@@ -151,6 +152,7 @@ journald = true
         retainPin: false,
         lockAfterMs: 43_200_000,
         lockIdleMs: 1_800_000,
+        rescanMs: 5000,
         keyringService: 'pins',
         keyringAccount: 'www',
         credential: 'web.pin',
