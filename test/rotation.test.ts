@@ -8,6 +8,7 @@ import { connectCaller, type Caller, type Result } from '@keyagent/protocol';
 import { cleanupAfter } from './support/cleanup.js';
 import { mustRun } from './support/command.js';
 import { deploy, type Deployment, type DeploymentSpec } from './support/deployment.js';
+import { SoftHsm } from './support/softhsm.js';
 import { waitFor } from './support/wait.js';
 
 const keys = [
@@ -33,7 +34,9 @@ class Watched {
 
   pkcs11Tool(...args: string[]): Promise<string> {
     const { agent, token } = this.deployment;
-    return agent.spec.hsm.pkcs11Tool(token, ...args);
+    const { hsm } = agent.spec;
+    assert.ok(hsm instanceof SoftHsm);
+    return hsm.pkcs11Tool(token, ...args);
   }
 
   /** What happens meanwhile, but the keys that are told of. */

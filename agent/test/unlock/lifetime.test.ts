@@ -14,7 +14,12 @@ beforeEach(() => {
 });
 
 function lifetime(idleMs?: number): Lifetime {
-  return new Lifetime({ idleMs: () => idleMs, uses: () => uses, over: (why) => over.push(why), now: () => nowMs });
+  return new Lifetime({
+    idleMs: () => idleMs,
+    uses: () => uses,
+    over: (why) => over.push(why),
+    now: () => nowMs,
+  });
 }
 
 /** Both clocks: that of the machine, and that of this process's timers. */
