@@ -58,6 +58,11 @@ export class Lifetime {
     return left === Infinity ? undefined : Math.max(0, left);
   }
 
+  /** After `idleMs` changed. */
+  lookNow(): void {
+    if (this.running) this.look();
+  }
+
   private look(): void {
     clearTimeout(this.timer);
     const now = this.now();

@@ -43,8 +43,8 @@ export class Prompts {
   }
 
   /** Nobody need wait any more: the agent, or its serving of this token, ends. */
-  stop(): void {
-    const ended = new AgentError('STOPPING', 'the agent is stopping');
+  stop(why: string): void {
+    const ended = new AgentError('STOPPING', why);
     for (const { failed } of this.waiting.values()) failed(ended);
   }
 }

@@ -38,13 +38,15 @@ export class Retirement {
   }
 }
 
+const why = 'a reload took it out of service';
+
 async function leave({ token, unlocker }: Ward, signal: AbortSignal): Promise<void> {
   token.retire();
   // Killed inside C_Login, a host would leave a PIN behind that counts as tried.
-  await unlessAborted(unlocker.stop(), signal);
+  await unlessAborted(unlocker.stop(why), signal);
   // Whoever waits for a login waits for nothing.
   if (token.state === 'unlocked') await unlessAborted(token.idle(signal), signal);
-  token.setState('absent', 'a reload took it out of service');
+  token.setState('absent', why);
   token.stop();
 }
 

@@ -136,11 +136,11 @@ export class TokenUnlocker {
    * No login that was asked for so far stands any more, and nothing is kept for another. Settles when what was under way
    * has come to its end.
    */
-  async stop(): Promise<void> {
-    this.prompts.stop();
+  async stop(why = 'the agent is stopping'): Promise<void> {
+    this.prompts.stop(why);
     this.lifetime.stop();
     this.automatic.stop();
-    this.automatic.giveWay('the token goes out of service');
+    this.automatic.giveWay(why);
     this.logins.stop();
     await this.turn;
   }
@@ -150,6 +150,7 @@ export class TokenUnlocker {
     const { token } = this.parts;
     const before = token.config;
     token.config = config;
+    this.lifetime.lookNow();
     if (!config.retainPin) this.logins.retained.wipe();
     const waits = token.state === 'locked' || token.state === 'pin-blocked';
     if (waits && !hasSameSources(before, config)) this.askSources();

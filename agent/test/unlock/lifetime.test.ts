@@ -110,3 +110,21 @@ test('one that was stopped does not end any more', () => {
   pass(100_000);
   assert.deepEqual([over, login.leftMs], [[], undefined]);
 });
+
+test('an idle time that a reload changes holds at once', () => {
+  let idleMs = 3_600_000;
+  const changing = new Lifetime({
+    idleMs: () => idleMs,
+    uses: () => uses,
+    over: (why) => over.push(why),
+    now: () => nowMs,
+  });
+  changing.begin(undefined);
+  pass(5000);
+  idleMs = 10_000;
+  changing.lookNow();
+  pass(4000);
+  assert.deepEqual(over, []);
+  pass(2000);
+  assert.equal(over.length, 1);
+});
