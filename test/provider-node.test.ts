@@ -121,6 +121,30 @@ const scripts = {
       ...['TLSv1.2 TLS_ECDHE_RSA', 'TLSv1.2 TLS_ECDHE_ECDSA', 'TLSv1.2 TLS_ECDHE_ECDSA', 'TLSv1.2 TLS_RSA'],
     ],
   ],
+  'serves HTTP/2': [
+    `const http2 = await import('node:http2');
+    const { pem, certificate } = keys.p256;
+    const server = http2.createSecureServer({ key: pem, cert: Buffer.concat([certificate, chain]) });
+    server.on('stream', (stream) => stream.respond({ ':status': 200 }) ?? stream.end('page'));
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const session = http2.connect('https://localhost:' + server.address().port, { ca, lookup: (_, options, done) =>
+      options.all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4) });
+    let body = '';
+    for await (const text of session.request({ ':path': '/' }).setEncoding('utf8')) body += text;
+    print([body, session.alpnProtocol]);
+    session.close(() => server.close());`,
+    ['page', 'h2'],
+  ],
+  'signs in worker threads': [
+    `const { Worker } = await import('node:worker_threads');
+    const text = 'const { workerData, parentPort } = require("node:worker_threads"); const crypto = require("node:crypto");' +
+      'parentPort.postMessage(crypto.sign("sha256", Buffer.from("m"), crypto.createPrivateKey(workerData)));';
+    const inWorker = () => new Promise((resolve, reject) =>
+      new Worker(text, { eval: true, execArgv: [], workerData: keys.p256.pem.toString() }).once('message', resolve).once('error', reject));
+    print((await Promise.all([inWorker(), inWorker(), inWorker()])).map((sig) =>
+      crypto.verify('sha256', Buffer.from('m'), keys.p256.x509.publicKey, sig)));`,
+    [true, true, true],
+  ],
   'makes keys of its own and uses them': [
     `print([['rsa', { modulusLength: 2048 }], ['ec', { namedCurve: 'P-256' }], ['ed25519', {}]].map(([type, options]) => {
       const { privateKey, publicKey } = crypto.generateKeyPairSync(type, options);
@@ -147,4 +171,22 @@ test('Node tells the details of a key, with export = public', async () => {
     ['namedCurve,prime256v1'],
     [],
   ]);
+});
+
+const signThenMake = `
+  for (const [label, { key }] of Object.entries(keys)) crypto.sign(hashOf(label), Buffer.from('m'), key);
+  print([['rsa', { modulusLength: 1024 }], ['ec', { namedCurve: 'P-256' }], ['ed25519', {}]].map(([type, options]) => {
+    try { return crypto.generateKeyPairSync(type, options).privateKey.asymmetricKeyType; } catch { return 'none'; }
+  }));`;
+const makeOneOfEach = `
+  crypto.generateKeyPairSync('rsa', { modulusLength: 1024 });
+  crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  crypto.generateKeyPairSync('ed25519');`;
+
+test('Node makes keys after it signed', async () => {
+  assert.deepEqual(await inNode(signThenMake, deployment.opensslEnv), ['rsa', 'ec', 'ed25519']);
+});
+
+test('Node makes keys after it signed with export = public, if it made one of the type before', async () => {
+  assert.deepEqual(await inNode(makeOneOfEach + signThenMake, publicExport()), ['rsa', 'ec', 'ed25519']);
 });
