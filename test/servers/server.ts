@@ -45,10 +45,11 @@ export class Server {
 
   protected constructor(cleanup: Cleanup, spec: ServerSpec) {
     this.#spec = spec;
-    const { command, args, env, outputFile, logFile } = spec;
+    const { command, args, env, outputFile, logFile, stopSignal } = spec;
     // What another one logged there before says nothing about this one.
     for (const file of [outputFile, logFile]) if (file !== undefined) rmSync(file, { force: true });
-    this.#daemon = new Daemon(cleanup, { command, args, env, logFile: outputFile });
+    const stop = stopSignal === undefined ? {} : { stopSignal };
+    this.#daemon = new Daemon(cleanup, { command, args, env, logFile: outputFile, ...stop });
   }
 
   /** Answers once it accepts connections on every port. Rejects with what it logged if it ends. */
@@ -123,11 +124,16 @@ export class Server {
     });
   }
 
+  /** Waits for its end; answers the exit code, or the signal that ended it. */
+  ended(): Promise<number | NodeJS.Signals> {
+    return this.#daemon.ended();
+  }
+
   /** Ends it as its unit does. Rejects unless the end is orderly. */
   async stop(): Promise<void> {
     const { stopSignal = 'SIGTERM', endings = [0] } = this.#spec;
     this.signal(stopSignal);
-    const ending = await this.#daemon.ended();
+    const ending = await this.ended();
     if (!endings.includes(ending)) throw new Error(`${this.name} ended with ${ending}:\n${this.log()}`);
   }
 

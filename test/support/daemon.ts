@@ -11,6 +11,8 @@ export interface DaemonSpec {
   env?: Record<string, string>;
   /** Takes what it prints. */
   logFile: string;
+  /** Ends it in order; default: SIGTERM. */
+  stopSignal?: NodeJS.Signals;
 }
 
 export class Daemon {
@@ -64,15 +66,16 @@ export class Daemon {
     return this.#child.signalCode ?? this.#child.exitCode ?? 0;
   }
 
-  /** SIGTERM, and SIGKILL for one that ignores it; then it is an error. */
+  /** Its own signal, and SIGKILL for one that ignores that; then it is an error. */
   async stop(): Promise<void> {
     if (!this.running) return;
-    this.#child.kill('SIGTERM');
+    const { command, stopSignal = 'SIGTERM' } = this.#spec;
+    this.#child.kill(stopSignal);
     try {
       await this.ended();
     } catch (cause) {
       this.#child.kill('SIGKILL');
-      throw new Error(`${this.#spec.command} ignored SIGTERM:\n${this.log}`, { cause });
+      throw new Error(`${command} ignored ${stopSignal}:\n${this.log}`, { cause });
     }
   }
 

@@ -28,7 +28,7 @@ export const postgres: Dialogue = {
   async carrier(port) {
     const socket = connect(port, '127.0.0.1');
     socket.write(sslRequest);
-    const [answer] = (await once(socket, 'data')) as [Buffer];
+    const [answer] = (await Promise.race([once(socket, 'data'), closed(socket)])) as [Buffer];
     if (answer.toString() !== 'S') throw new Error(`no TLS: ${JSON.stringify(answer.toString())}`);
     return socket;
   },
@@ -36,3 +36,8 @@ export const postgres: Dialogue = {
   complete: (answer) => answer.length > 9,
   bodyOf: (answer) => (answer.startsWith('R') ? answer : undefined),
 };
+
+async function closed(socket: Socket): Promise<never> {
+  await once(socket, 'close');
+  throw new Error('closed before TLS');
+}
