@@ -27,6 +27,9 @@ static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST wrapped;
 /* Of C_OpenSession: these tests use one token at a time. */
 static _Atomic CK_SLOT_ID last_slot;
+/* SoftHSM frees the operation of a session that is closed, also while another thread computes in it:
+ * close_all waits for those to end. */
+static pthread_rwlock_t computing = PTHREAD_RWLOCK_INITIALIZER;
 
 static void line_write(const char *function, const char *what) {
     char line[96];
@@ -60,7 +63,11 @@ static struct fault fault_begin_mechanism(const char *function, CK_ULONG mechani
         line_write(function, "sleeps");
         sleep_ms(fault.sleep_ms);
     }
-    if (fault.close_all) real->C_CloseAllSessions(last_slot);
+    if (fault.close_all) {
+        pthread_rwlock_wrlock(&computing);
+        real->C_CloseAllSessions(last_slot);
+        pthread_rwlock_unlock(&computing);
+    }
     if (fault.abort) {
         count_write(function, CKR_GENERAL_ERROR);
         abort();
@@ -154,21 +161,21 @@ static CK_RV wrapped_C_Login(CK_SESSION_HANDLE session, CK_ULONG user, const CK_
     return counted("C_Login", real->C_Login(session, user, pin, pin_len));
 }
 
-static CK_RV wrapped_C_Sign(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
-                            CK_ULONG *out_len) {
-    const struct fault fault = fault_begin("C_Sign");
-    const CK_RV rv = fault.has_rv ? fault.rv : real->C_Sign(session, in, in_len, out, out_len);
-    if (rv == CKR_OK && fault.corrupt && out != NULL && *out_len > 0) out[*out_len / 2] ^= 1;
-    return counted("C_Sign", rv);
-}
+/* C_Sign and C_Decrypt. */
+#define WRAP_COMPUTATION(name)                                                                               \
+    static CK_RV wrapped_##name(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,       \
+                                CK_ULONG *out_len) {                                                         \
+        const struct fault fault = fault_begin(#name);                                                       \
+        if (fault.has_rv) return counted(#name, fault.rv);                                                   \
+        pthread_rwlock_rdlock(&computing);                                                                   \
+        const CK_RV rv = real->name(session, in, in_len, out, out_len);                                      \
+        pthread_rwlock_unlock(&computing);                                                                   \
+        if (rv == CKR_OK && fault.corrupt && out != NULL && *out_len > 0) out[*out_len / 2] ^= 1;            \
+        return counted(#name, rv);                                                                           \
+    }
 
-static CK_RV wrapped_C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
-                               CK_ULONG *out_len) {
-    const struct fault fault = fault_begin("C_Decrypt");
-    const CK_RV rv = fault.has_rv ? fault.rv : real->C_Decrypt(session, in, in_len, out, out_len);
-    if (rv == CKR_OK && fault.corrupt && out != NULL && *out_len > 0) out[*out_len / 2] ^= 1;
-    return counted("C_Decrypt", rv);
-}
+WRAP_COMPUTATION(C_Sign)
+WRAP_COMPUTATION(C_Decrypt)
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list);
 
