@@ -193,14 +193,16 @@ export class Token extends EventEmitter<TokenEvents> {
     return this.stopped ? undefined : this.slots.find(({ alive }) => !alive);
   }
 
-  /** Logs in every host that is not, the first one alone: a wrong PIN costs one try. Rejects as the host does. */
+  /**
+   * Logs in every host that is not, the first one alone: a wrong PIN costs one try. Rejects as the host does. The keys
+   * are to be read again.
+   */
   async login(pin: Uint8Array | undefined): Promise<void> {
     for (const slot of this.slots) {
       if (slot.loggedIn) continue;
       await slot.login(pin);
       this.logins++;
     }
-    await this.rescan();
   }
 
   /** The token as it is now: flags change with every failed login. */

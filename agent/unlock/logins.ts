@@ -44,8 +44,9 @@ export class Logins {
   async run(source: SourceName, pin: Uint8Array | undefined, locks: number): Promise<void> {
     const { token } = this.parts;
     await token.login(pin);
-    // Also of a login that does not stand: the PIN was right.
+    // Also of a login that does not stand, or of a token that leaves while its keys are read: the PIN was right.
     this.noteSuccess();
+    await token.rescan();
     if (locks !== this.locks) await token.lock(`run "keyagent unlock ${token.name}"`);
     this.requireNotLocked(locks);
     this.succeeded(source, pin);
