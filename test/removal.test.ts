@@ -131,6 +131,22 @@ for (const onRemoval of ['hold', 'drain', 'lock'] as const) {
   });
 }
 
+for (const where of ['while its keys are read', 'when the request is tried again'] as const) {
+  test(`hold: a token that leaves once more ${where} comes back without hands, and the request is answered`, async (t) => {
+    const here = await site(t, { tokenSettings: { on_removal: 'hold' } });
+    const { agent, token, sign } = here;
+    const logins = agent.calls('C_Login');
+    // Of one login; a host that looks for the token after a removal counts anew.
+    const whileRead = agent.calls('C_SignInit') - 1;
+    const skip = where === 'while its keys are read' ? 0 : whileRead;
+    token.setFaults(`C_SignInit rv=0x32 close_all=1 skip=${skip}`);
+    const answers = Array.from({ length: skip + 1 }, () => sign());
+    await waitFor('it left twice', () => agent.calls('C_Login') - logins === 2);
+    token.setFaults();
+    assert.ok(whileRead > 0 && (await Promise.all(answers)).every((good) => good));
+  });
+}
+
 test('hold: a request waits no longer than hold_ms, and not at all once an operator locks', async (t) => {
   const here = await site(t, {
     tokenSettings: { on_removal: 'hold' },

@@ -13,6 +13,8 @@ const heldMax = 256;
 export class Availability extends EventEmitter<{ change: [] }> {
   /** Why it is in this state and what to do. */
   detail = 'starting';
+  /** How often it ceased to be unlocked. */
+  departures = 0;
   #state: TokenState = 'absent';
   #held = 0;
   /** It was unlocked when it left, and requests are held until it is back. */
@@ -39,6 +41,7 @@ export class Availability extends EventEmitter<{ change: [] }> {
   set(state: TokenState, detail: string): boolean {
     this.detail = detail;
     if (state === this.#state) return false;
+    if (this.#state === 'unlocked') this.departures++;
     this.#state = state;
     this.#returns = false;
     this.emit('change');

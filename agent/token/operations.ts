@@ -42,6 +42,11 @@ export interface OperationParts {
   readonly loginLost: () => void;
 }
 
+interface Attempt {
+  /** The departures of the token when a host got the operation; undefined: none got it. */
+  sentAfter?: number | undefined;
+}
+
 /** What a module says once the login or the token is gone: some call that any error. */
 const goneCodes: readonly ErrorCode[] = ['LOCKED', 'TOKEN_ABSENT', 'TOKEN_ERROR'];
 
@@ -59,14 +64,14 @@ export class Operations {
     params: PerformParams<O>,
     { lane, cancellation, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
-    const attempt = { reachedHost: false };
+    const attempt: Attempt = {};
     const queue = key.alwaysAuthenticate ? this.parts.pinQueue : this.parts.queue;
     const onHost = async (): Promise<HostResult<O>> => {
       // It may have waited long for its turn.
       cancellation.throwIfCancelled();
       await this.unlocked(cancellation);
       sent();
-      attempt.reachedHost = true;
+      attempt.sentAfter = this.parts.availability.departures;
       return this.onHost(operation, key, params, cancellation);
     };
     const inTurn = async (): Promise<HostResult<O>> => {
@@ -74,25 +79,28 @@ export class Operations {
       await this.unlocked(cancellation);
       return queue.run(lane, cancellation, onHost);
     };
-    try {
-      return await inTurn();
-    } catch (error) {
-      if (!attempt.reachedHost || repeated) throw error;
-      const hostLost = error instanceof HostLost;
-      const isAwaited = !hostLost && this.mayComeBack(error);
-      // Each use of such a key is a login of its own, and none is tried twice.
-      if (key.alwaysAuthenticate) throw error;
-      if (hostLost) return await this.alone(onHost);
-      if (!isAwaited) throw error;
-      return await inTurn();
+    for (let isSuspect = false; ; attempt.sentAfter = undefined) {
+      try {
+        return await (isSuspect ? this.alone(onHost) : inTurn());
+      } catch (error) {
+        if (attempt.sentAfter === undefined || repeated) throw error;
+        const hostLost = error instanceof HostLost;
+        const comesBack = !hostLost && this.comesBack(error, attempt.sentAfter);
+        // Each use of such a key is a login of its own, and none is tried twice.
+        if (key.alwaysAuthenticate) throw error;
+        if (hostLost ? isSuspect : !comesBack) throw error;
+        isSuspect ||= hostLost;
+      }
     }
   }
 
-  /** Nothing was signed because the login or the token is gone, and either is awaited. */
-  private mayComeBack(error: unknown): boolean {
+  /** Nothing was signed because the login or the token is gone; either is awaited, or back already. */
+  private comesBack(error: unknown, sentAfter: number): boolean {
     if (!(error instanceof AgentError) || !goneCodes.includes(error.code)) return false;
     const { availability, slots, loginLost } = this.parts;
-    if (availability.state === 'unlocked' && !slots.some(({ loggedIn }) => loggedIn)) loginLost();
+    const isUnlocked = availability.state === 'unlocked';
+    if (isUnlocked && availability.departures !== sentAfter) return true;
+    if (isUnlocked && !slots.some(({ loggedIn }) => loggedIn)) loginLost();
     return availability.isAwaited;
   }
 
