@@ -24,10 +24,14 @@ function start(cleanup: Cleanup, deployment: Deployment, adjust?: (tree: Tree) =
   return site.then(kinds['Apache event'].start);
 }
 
-/** As if it were installed: Apache's engines are where Debian's package put its own. */
+/**
+ * As if it were installed: Apache's engines are where Debian's package put its own. It loads every module of p11-kit,
+ * of which tpm2-pkcs11 makes its store in the working directory unless it is told another.
+ */
 function installEngine(tree: Tree): void {
+  const store = `export TPM2_PKCS11_STORE=${tree.path('/etc/apache2')}`;
   tree.edit('/etc/apache2/envvars', (text) =>
-    text.replace(/OPENSSL_ENGINES=.*/, `OPENSSL_ENGINES=${enginesFolder}`),
+    text.replace(/OPENSSL_ENGINES=.*/, `OPENSSL_ENGINES=${enginesFolder}\n${store}`),
   );
 }
 
