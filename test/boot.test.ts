@@ -22,6 +22,9 @@ name = "web server"
 keys = "pkcs11:object=www"
 units = ["web.service"]
 operations = ["sign"]
+
+[audit]
+journald = true
 `;
 const credential = '/etc/credstore.encrypted/keyagent.web.pin';
 const units = ['keyagent.service', 'keyagent.socket', 'keyagent-control.socket'];
@@ -136,6 +139,16 @@ test('the units as they are shipped', async (t) => {
     for (const unit of units) assert.equal(await isActive(machine, unit), false, unit);
     assert.equal((await sign(machine, 'web.service')).status, 69);
     assert.equal(await isActive(machine, 'keyagent.service'), false);
+  });
+
+  await t.test('the journal has the head of the audit log, which the log is held against', async () => {
+    const journal = ['--quiet', '--identifier=keyagentd', '--grep=^audit head', '--output=cat'];
+    const [last] = (await machine.mustRun('journalctl', journal)).trimEnd().split('\n').slice(-1);
+    const head = /(\d+:[0-9a-f]{64})/.exec(last ?? '')?.[1];
+    assert.ok(head !== undefined, last);
+    await machine.mustRun('keyagent', ['audit', 'verify', '--expect', head]);
+    const another = head.replace(/.$/, (digit) => (digit === '0' ? '1' : '0'));
+    assert.equal((await machine.run('keyagent', ['audit', 'verify', '--expect', another])).status, 65);
   });
 
   await t.test('systemctl start unlocks it again, by the credential', async () => {
