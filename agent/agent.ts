@@ -79,6 +79,9 @@ export class Agent {
       revocation: this.revocation,
       audit: this.audit,
       log,
+      onLock: (token) => {
+        this.cards.forget([token]);
+      },
       onMade: ({ token }) => {
         token.on('state', (state) => {
           // Whoever unlocked it: nobody waits for cards any more.

@@ -7,6 +7,7 @@ import { deployCards, type CardDeployment } from './support/card-set.js';
 import { cleanupAfter } from './support/cleanup.js';
 import { keyagentCommand } from './support/paths.js';
 import { Terminal } from './support/terminal.js';
+import { waitFor } from './support/wait.js';
 
 async function assertSigns({ agent }: CardDeployment): Promise<void> {
   const args = ['sign', '--key', 'pkcs11:token=web;object=www', '--alg', 'ecdsa-sha256'];
@@ -84,6 +85,23 @@ test('cards that were given are forgotten at lock; two are not three', async (t)
     [duplicate.status, duplicate.stderr.split('\n')[1]],
     [65, 'keyagent: card ops3 was given already; give another one'],
   );
+});
+
+test('cards that were given for a removal are forgotten when the token locks by itself', async (t) => {
+  const cards = await deployCards(cleanupAfter(t), 3);
+  const { agent } = cards;
+  await cards.enrol(2);
+  await agent.unlock();
+  const enrolled = readFileSync(cards.file);
+  const remove = ['card', 'remove', 'web', 'ops3', '--stdin'];
+  const give = (number: number) =>
+    agent.keyagent([...remove, ...cards.options(number)], { input: cards.pins(number) });
+  assert.match((await give(1)).stderr, /^card ops1: 1 of 2\n/);
+  await agent.mustKeyagent(['unlock', '--for', '1ms']);
+  await waitFor('the token locks', async () => (await agent.tokenState('web')) === 'locked');
+  const second = await give(2);
+  assert.deepEqual([second.status, second.stderr.split('\n')[0]], [75, 'card ops2: 1 of 2']);
+  assert.deepEqual(readFileSync(cards.file), enrolled);
 });
 
 test('what operators do with cards is in the audit log: who, which card, what came of it', async (t) => {

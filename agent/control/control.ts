@@ -110,7 +110,6 @@ async function prompt(
 
 async function lock(params: Params<'lock'>, peer: Peer, context: ControlContext): Promise<Result<'lock'>> {
   const tokens = params.token === undefined ? context.tokens.all : [context.tokens.named(params.token)];
-  context.cards.forget(tokens);
   await context.broker.lock(tokens, peer);
   return { tokens: tokens.map(({ name }) => name) };
 }

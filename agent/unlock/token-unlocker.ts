@@ -29,7 +29,11 @@ export interface OperatorUnlock {
   readonly cards?: AuditRecord['cards'];
 }
 
-export type UnlockerParts = LoginParts & { readonly revocation: Revocation };
+export interface UnlockerParts extends LoginParts {
+  readonly revocation: Revocation;
+  /** Called at each lock, whoever or whatever locks. */
+  readonly onLock: () => void;
+}
 
 export class TokenUnlocker {
   readonly prompts: Prompts;
@@ -95,6 +99,7 @@ export class TokenUnlocker {
 
   /** Ends the login, and every one that was asked for so far. */
   async lock(why: string): Promise<void> {
+    this.parts.onLock();
     this.automatic.stop();
     this.automatic.giveWay(why);
     this.lifetime.stop();

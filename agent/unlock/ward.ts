@@ -23,6 +23,8 @@ export interface WardParts {
   readonly revocation: Revocation;
   readonly audit: AuditLog;
   readonly log: Log;
+  /** Called at each lock of a token: what was brought to unlock it so far counts no more. */
+  readonly onLock: (token: Token) => void;
 }
 
 /** Nothing starts before the token is opened. */
@@ -33,7 +35,10 @@ export function makeWard(config: TokenConfig, parts: WardParts): Ward {
   const answers = new SourceAnswers(name, (source) => pinSource(source, token.config, stateDir), log);
   const budget = new PinBudget(stateDir, name);
   const serial = new KnownSerial(stateDir, name);
-  const unlocker = new TokenUnlocker({ token, budget, serial, answers, revocation, audit, log });
+  const onLock = (): void => {
+    parts.onLock(token);
+  };
+  const unlocker = new TokenUnlocker({ token, budget, serial, answers, revocation, audit, log, onLock });
   token.on('hostEnded', (ended) => {
     void audit.note({ event: 'host', token: name, outcome: 'TOKEN_ERROR', ended });
   });

@@ -1,6 +1,7 @@
 /**
  * The cards that operators have given so far for one deed. They come from different terminals, so they wait here, in
- * the agent: what a card gave is wiped when the deed is done or refused, when too long a time passes, at lock and stop.
+ * the agent: what a card gave is wiped when the deed is done or refused, when too long a time passes, at every lock, and at
+ * stop.
  */
 import { AgentError } from '@keyagent/protocol';
 import { wipe } from '../secret-bytes.js';
