@@ -11,7 +11,10 @@ import { keyagentCommand } from './support/paths.js';
 import { Terminal } from './support/terminal.js';
 import { waitFor } from './support/wait.js';
 
-const keys = [{ label: 'www', type: 'EC:prime256v1' }] as const;
+const keys = [
+  { label: 'www', type: 'EC:prime256v1' },
+  { label: 'strict', type: 'EC:prime256v1', alwaysAuthenticate: true },
+] as const;
 const rules = [{ keys: 'pkcs11:', users: [userInfo().username] }];
 const reader = 'C_GetTokenInfo flags|=0x100';
 /** A person types for five seconds. */
@@ -27,12 +30,16 @@ interface Site {
   connect(): Promise<Caller>;
 }
 
-async function site(t: TestContext, unlock: readonly string[]): Promise<Site> {
+async function site(
+  t: TestContext,
+  unlock: readonly string[],
+  settings: Record<string, unknown> = {},
+): Promise<Site> {
   const { agent } = await deploy(cleanupAfter(t), {
     keys,
     pin,
     spare: true,
-    agent: { rules, counted: 'web', env: { KEYAGENT_TEST_PIN: pin }, tokenSettings: { unlock } },
+    agent: { rules, counted: 'web', env: { KEYAGENT_TEST_PIN: pin }, tokenSettings: { unlock, ...settings } },
   });
   await agent.daemon.stop();
   assert.ok(agent.counting !== undefined);
@@ -141,3 +148,27 @@ test('an operator is told to use the reader before the call returns; without the
   assert.match(terminal.screen, /web unlocked/);
   assert.equal(asked(token), before + 1);
 });
+
+for (const retain of [true, false]) {
+  test(`nobody is asked at the reader for one use of a key (retain_pin = ${retain}): it is refused, others work`, async (t) => {
+    const { agent, token, connect } = await site(t, ['card', 'prompt'], { retain_pin: retain });
+    token.setFaults(reader, 'C_Login require_null=1');
+    await agent.start();
+    await becomes(agent, 'unlocked');
+    const caller = await connect();
+    const sign = (label: string): Promise<unknown> =>
+      caller.call('sign', {
+        uri: `pkcs11:token=web;object=${label}`,
+        alg: 'ecdsa-sha256',
+        message: Buffer.from('m'),
+      });
+    const before = agent.calls('C_Login');
+    await assert.rejects(sign('strict'), {
+      code: 'MECHANISM',
+      message:
+        /at every use \(CKA_ALWAYS_AUTHENTICATE\), and one that is entered on the reader cannot be kept/,
+    });
+    await sign('www');
+    assert.equal(agent.calls('C_Login'), before);
+  });
+}

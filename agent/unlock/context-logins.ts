@@ -73,11 +73,12 @@ export class ContextLogins {
   private noPin({ uri }: ServedKey, flags: readonly string[]): AgentError {
     const { token } = this.parts;
     const asks = `${uri} asks for the PIN at every use (CKA_ALWAYS_AUTHENTICATE)`;
-    if (!token.config.retainPin)
-      return new AgentError('MECHANISM', `${asks}, and retain_pin = false keeps none`);
+    // First: no setting would change that.
     if (flags.includes('protected-authentication-path')) {
       return new AgentError('MECHANISM', `${asks}, and one that is entered on the reader cannot be kept`);
     }
+    if (!token.config.retainPin)
+      return new AgentError('MECHANISM', `${asks}, and retain_pin = false keeps none`);
     return new AgentError(
       'PIN_BLOCKED',
       `${asks}, and none is kept since the token refused it; ${this.advice}`,
