@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
-import { connectCaller } from '@keyagent/protocol';
+import { AgentError, connectCaller } from '@keyagent/protocol';
 import { account, isRoot } from './support/account.js';
 import type { Agent, AgentSpec } from './support/agent.js';
 import { cleanupAfter } from './support/cleanup.js';
@@ -119,6 +119,69 @@ test(
     assert.deepEqual(kept(), []);
   },
 );
+
+async function configureToken(agent: Agent, settings: Record<string, string>): Promise<void> {
+  agent.configure(({ token: [web = {}] }) => Object.assign(web, settings));
+  await agent.mustKeyagent(['reload']);
+}
+
+const expiries: [name: string, expire: (scene: Scene) => Promise<unknown>][] = [
+  ['unlock --for', ({ agent }) => agent.mustKeyagent(['unlock', '--for', '1ms'])],
+  ['lock_idle', ({ agent }) => configureToken(agent, { lock_idle: '500ms' })],
+  [
+    'lock_after',
+    async ({ agent, pin }) => {
+      await configureToken(agent, { lock_after: '500ms' });
+      await agent.mustKeyagent(['lock']);
+      await agent.mustKeyagent(['unlock', '--stdin'], { input: pin });
+    },
+  ],
+];
+for (const [name, expire] of expiries) {
+  test(`the PIN that is kept is wiped when the time of ${name} is over`, { skip }, async (t) => {
+    const here = await scene(t, true);
+    const { agent, pin } = here;
+    assert.equal(mappingsWith(agent.daemon.pid, Buffer.from(pin)).length, 1);
+    await expire(here);
+    await waitFor('the token locks', async () => (await agent.tokenState('web')) === 'locked');
+    assertNoPin(here);
+  });
+}
+
+for (const how of ['keyagent stop', 'SIGTERM'] as const) {
+  test(`${how} wipes it at once, while what is under way still has its time`, { skip }, async (t) => {
+    const { agent, pin } = await scene(t, true, { rules: [{ keys: 'pkcs11:', users: ['root'] }] });
+    const { pid } = agent.daemon;
+    const [client, other, operator] = await Promise.all(
+      [agent.socket, agent.socket, agent.controlSocket].map((socket) =>
+        connectCaller(socket, { trustedUids: [user.uid] }),
+      ),
+    );
+    assert.ok(client !== undefined && other !== undefined && operator !== undefined);
+    t.after(() => {
+      for (const caller of [client, other, operator]) caller.close();
+    });
+    // A signature that does not end keeps the agent.
+    process.kill(hostOf(agent), 'SIGSTOP');
+    const message = Buffer.from('m');
+    const signing = client.call('sign', { uri: 'pkcs11:object=www', alg: 'ecdsa-sha256', message });
+    signing.catch(() => undefined);
+    assert.equal(mappingsWith(pid, Buffer.from(pin)).length, 1);
+    if (how === 'SIGTERM') agent.daemon.signal('SIGTERM');
+    else await operator.call('stop', {});
+    await waitFor('the agent stops', () =>
+      other.call('status', {}).then(
+        () => false,
+        (error: unknown) => error instanceof AgentError && error.code === 'STOPPING',
+      ),
+    );
+    process.kill(pid, 'SIGSTOP');
+    assert.deepEqual(mappingsWith(pid, Buffer.from(pin)), []);
+    process.kill(pid, 'SIGCONT');
+    assert.equal(await agent.daemon.ended(), 0);
+    await assert.rejects(signing);
+  });
+}
 
 test(
   '64 KiB of locked memory are enough; none at all is an error at start that says what to raise',
