@@ -10,7 +10,7 @@ export interface OpensslSettings {
   readonly socket: string | undefined;
   /** The name that the program looks for: openssl_conf, or nodejs_conf. */
   readonly entry: 'openssl_conf' | 'nodejs_conf';
-  /** For programs that take keys apart: see docs/servers/node.md. */
+  /** For programs that take key pairs apart: see docs/servers/node.md. */
   readonly exportPublic: boolean;
 }
 
@@ -18,13 +18,12 @@ export function opensslConf({ socket, entry, exportPublic }: OpensslSettings): s
   // An installed module is found by its name.
   const module = existsSync(builtModule) ? `module = ${builtModule}\n` : '';
   const own = socket === undefined ? '' : `socket = ${socket}\n`;
-  const init = exportPublic ? 'alg_section = evp_sect\n' : '';
-  const more = exportPublic ? 'export = public\n\n[evp_sect]\ndefault_properties = ?keyagent.sign=yes\n' : '';
+  const more = exportPublic ? 'export = public\n' : '';
   return `${entry} = openssl_init
 
 [openssl_init]
 providers = provider_sect
-${init}
+
 [provider_sect]
 default = default_sect
 keyagent = keyagent_sect
@@ -33,7 +32,7 @@ keyagent = keyagent_sect
 activate = 1
 
 [keyagent_sect]
-${module}${own}log = stderr
+${module}${own}${more}log = stderr
 activate = 1
-${more}`;
+`;
 }

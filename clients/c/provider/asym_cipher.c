@@ -21,6 +21,7 @@ typedef struct kp_cipher {
 
 static OSSL_FUNC_asym_cipher_newctx_fn cipher_newctx;
 static void *cipher_newctx(void *provider) {
+    kp_keymgmt_operation_began();
     kp_cipher *cipher = calloc(1, sizeof(*cipher));
     if (cipher != NULL) cipher->provider = provider;
     return cipher;
@@ -180,6 +181,6 @@ static const OSSL_DISPATCH rsa_functions[] = {
 };
 
 const OSSL_ALGORITHM kp_asym_cipher_algorithms[] = {
-    {KP_RSA_NAMES, KP_PRIVATE_PROPERTIES, rsa_functions, "RSA decryption by a token"},
+    {KP_RSA_NAMES, KP_PROPERTIES, rsa_functions, "RSA decryption by a token"},
     {NULL, NULL, NULL, NULL},
 };

@@ -3,10 +3,13 @@
  *
  * Export decides where an operation runs. libcrypto first asks the default provider for, say, an RSA
  * signature, and offers it the key: an export of everything, the private part included. If that export fails,
- * it turns to the key's own provider, which is us. So `export = refuse`, the default, refuses it, and gives
- * only what is asked for as public. `export = public` answers the same question with the public part:
- * programs that look at keys through libcrypto's old RSA and EC structures (Node 20) live on, but then
- * private-key operations reach us only under `default_properties = ?keyagent.sign=yes`.
+ * it turns to the key's own provider, which is us. So an export of everything is refused.
+ *
+ * It asks for the same when a program looks at a key through libcrypto's old RSA and EC structures, as Node
+ * 20 does for asymmetricKeyDetails, and Node 20 ends when it gets none. Under `export = public` that is
+ * answered with the public part. Only an operation asks for its own name first, on the same thread: that
+ * tells the two apart (docs/adr/0018). It is no default for the sake of a third who asks, whoever writes keys
+ * to files: a refusal says best why there is nothing to write.
  *
  * Import refuses, so that no other key ever moves here: it would be asked to verify or encrypt with, which we
  * do not do. Comparing (a certificate with its key) works without: libcrypto then exports our public part
@@ -105,12 +108,22 @@ static int export_point(const kp_key *key, int selection, OSSL_CALLBACK *sink, v
     return sink(params, sink_context);
 }
 
+/* An operation was announced on this thread, and the export that it begins with did not come yet. */
+static _Thread_local bool operation_begins;
+
+void kp_keymgmt_operation_began(void) {
+    operation_begins = false;
+}
+
 /* Any thread; no I/O. */
 static OSSL_FUNC_keymgmt_export_fn keymgmt_export;
 static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *sink, void *sink_context) {
     const kp_key *key = keydata;
     if (key->handle == NULL) return 0;
-    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 && !key->provider->export_public) {
+    bool for_operation = operation_begins;
+    operation_begins = false;
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 &&
+        (for_operation || !key->provider->export_public)) {
         kp_raise(key->provider, KA_ERR_UNSUPPORTED, "the private key does not leave its token");
         return 0;
     }
@@ -129,15 +142,25 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *sink, voi
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_EXPORT_TYPES, types), KP_FUNCTION(OSSL_FUNC_KEYMGMT_GET_PARAMS, get),  \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, gettable)
 
-static const OSSL_DISPATCH rsa_functions[] = {
-    KEYMGMT_FUNCTIONS(kp_rsa_get_params, kp_rsa_gettable_params, kp_rsa_export_types),
-    KP_END,
-};
+/* NULL: the operation is called as the key. */
+static OSSL_FUNC_keymgmt_query_operation_name_fn operation_name;
+static const char *operation_name(int operation) {
+    (void)operation;
+    operation_begins = true;
+    return NULL;
+}
 
 static OSSL_FUNC_keymgmt_query_operation_name_fn ec_operation_name;
 static const char *ec_operation_name(int operation) {
+    operation_begins = true;
     return operation == OSSL_OP_SIGNATURE ? "ECDSA" : NULL;
 }
+
+static const OSSL_DISPATCH rsa_functions[] = {
+    KEYMGMT_FUNCTIONS(kp_rsa_get_params, kp_rsa_gettable_params, kp_rsa_export_types),
+    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, operation_name),
+    KP_END,
+};
 
 static const OSSL_DISPATCH ec_functions[] = {
     KEYMGMT_FUNCTIONS(kp_ec_get_params, kp_ec_gettable_params, kp_ec_export_types),
@@ -147,6 +170,7 @@ static const OSSL_DISPATCH ec_functions[] = {
 
 static const OSSL_DISPATCH ed25519_functions[] = {
     KEYMGMT_FUNCTIONS(kp_ed25519_get_params, kp_ed25519_gettable_params, kp_ed25519_export_types),
+    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, operation_name),
     KP_END,
 };
 

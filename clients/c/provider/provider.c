@@ -5,7 +5,7 @@
  *
  * Configuration (openssl.cnf, section of the provider):
  *   socket = PATH              the agent's socket; the environment's KEYAGENT_SOCK wins
- *   export = refuse | public   what a request for the whole key pair gets; see keymgmt.c
+ *   export = refuse | public   what a program gets that takes a key pair apart; see keymgmt.c
  *   log = none | stderr        where it is said that a key was not loaded, beside libcrypto's error queue
  */
 #include <stdio.h>

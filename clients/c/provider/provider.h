@@ -89,9 +89,9 @@ const OSSL_ITEM *kp_error_reasons(void);
 #define KP_ED25519_NAMES "ED25519:1.3.101.112"
 
 #define KP_PROPERTIES "provider=keyagent"
-/* `default_properties = ?keyagent.sign=yes` makes libcrypto ask us first for private-key operations, and for
- * nothing else: key generation and public keys stay with the default provider. */
-#define KP_PRIVATE_PROPERTIES KP_PROPERTIES ",keyagent.sign=yes"
+
+/** An operation reached us: no export of the key will be asked for to run it elsewhere. */
+void kp_keymgmt_operation_began(void);
 
 #define KP_FUNCTION(id, function)                                                                            \
     { id, (void (*)(void))(function) }

@@ -17,6 +17,7 @@ static void set_defaults(kp_signature *signature) {
 }
 
 static kp_signature *new_signature(kp_provider *provider, ka_scheme scheme) {
+    kp_keymgmt_operation_began();
     kp_signature *signature = calloc(1, sizeof(*signature));
     if (signature == NULL) return NULL;
     signature->provider = provider;
@@ -223,8 +224,8 @@ static const OSSL_DISPATCH ed25519_functions[] = {
 };
 
 const OSSL_ALGORITHM kp_signature_algorithms[] = {
-    {KP_RSA_NAMES, KP_PRIVATE_PROPERTIES, rsa_functions, "RSA signatures by a token"},
-    {"ECDSA", KP_PRIVATE_PROPERTIES, ecdsa_functions, "ECDSA signatures by a token"},
-    {KP_ED25519_NAMES, KP_PRIVATE_PROPERTIES, ed25519_functions, "Ed25519 signatures by a token"},
+    {KP_RSA_NAMES, KP_PROPERTIES, rsa_functions, "RSA signatures by a token"},
+    {"ECDSA", KP_PROPERTIES, ecdsa_functions, "ECDSA signatures by a token"},
+    {KP_ED25519_NAMES, KP_PROPERTIES, ed25519_functions, "Ed25519 signatures by a token"},
     {NULL, NULL, NULL, NULL},
 };

@@ -1,7 +1,9 @@
 /* What libcrypto learns of a key, what it can take of it, and where operations with other keys run. */
+#define OPENSSL_SUPPRESS_DEPRECATED /* the old structures are what is tested */
 #include <stdio.h>
 #include <string.h>
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -175,35 +177,76 @@ static bool signs(const struct harness *harness, OSSL_LIB_CTX *context, EVP_PKEY
     return good;
 }
 
-/* What Node 20 needs for asymmetricKeyDetails: the export succeeds, without the private part. */
-static void export_public_with_its_properties_signs_and_exports(void **state) {
+/* What a program learns that looks at the key through libcrypto's old structures, as Node 20 does. */
+static bool has_old_structure(EVP_PKEY *key) {
+    const BIGNUM *d = NULL;
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA) {
+        const RSA *rsa = EVP_PKEY_get0_RSA(key);
+        if (rsa == NULL) return false;
+        d = RSA_get0_d(rsa);
+        assert_int_equal(RSA_bits(rsa), EVP_PKEY_get_bits(key));
+    } else {
+        const EC_KEY *ec = EVP_PKEY_get0_EC_KEY(key);
+        if (ec == NULL) return false;
+        d = EC_KEY_get0_private_key(ec);
+        assert_int_equal(EC_KEY_check_key(ec), 1);
+    }
+    assert_null(d);
+    return true;
+}
+
+/* Before and after the first signature, which must stay with us; and other keys are made and used after it.
+ * The key is in a libcrypto that did nothing else. */
+static void check_old_structures(const struct harness *harness, const char *lines, const char *properties,
+                                 bool signs_first, bool expected) {
+    for (int which = 0; which < KEY_COUNT; which++) {
+        if (which == ED25519_KEY) continue;
+        char uri[64];
+        snprintf(uri, sizeof(uri), "pkcs11:object=%s", key_names[which]);
+        OSSL_LIB_CTX *context = new_context(harness->agent.wire.path, lines, properties);
+        EVP_PKEY *key = load_key(context, uri);
+        if (signs_first) assert_true(signs(harness, context, key, which));
+        assert_int_equal(has_old_structure(key), expected);
+        assert_true(signs(harness, context, key, which));
+        assert_int_equal(has_old_structure(key), expected);
+        ERR_clear_error();
+        if (properties == NULL) use_other_keys(harness, context);
+        EVP_PKEY_free(key);
+        OSSL_LIB_CTX_free(context);
+    }
+}
+
+static void export_public_makes_old_structures_and_still_signs(void **state) {
+    check_old_structures(*state, "export = public", NULL, false, true);
+    check_old_structures(*state, "export = public", NULL, true, true);
+}
+
+/* The signature is ours at once: libcrypto asks for no export before it. */
+static void export_public_holds_where_we_are_asked_first(void **state) {
+    check_old_structures(*state, "export = public", "?provider=keyagent", true, true);
+}
+
+static void no_old_structure_is_made_by_default(void **state) {
+    check_old_structures(*state, "", NULL, false, false);
+    check_old_structures(*state, "export = refuse", NULL, true, false);
+}
+
+static void export_public_writes_no_private_key(void **state) {
     const struct harness *harness = *state;
-    OSSL_LIB_CTX *context = new_context(harness->agent.wire.path, "export = public", "?keyagent.sign=yes");
-    use_other_keys(harness, context);
+    OSSL_LIB_CTX *context = new_context(harness->agent.wire.path, "export = public", NULL);
     for (int which = 0; which < KEY_COUNT; which++) {
         char uri[64];
         OSSL_PARAM *all = NULL;
         snprintf(uri, sizeof(uri), "pkcs11:object=%s", key_names[which]);
         EVP_PKEY *key = load_key(context, uri);
+        BIO *out = BIO_new(BIO_s_mem());
+        assert_int_not_equal(PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL), 1);
+        ERR_clear_error();
         assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &all), 1);
         assert_null(OSSL_PARAM_locate(all, OSSL_PKEY_PARAM_RSA_D));
         assert_null(OSSL_PARAM_locate(all, OSSL_PKEY_PARAM_PRIV_KEY));
         OSSL_PARAM_free(all);
-        assert_true(signs(harness, context, key, which));
-        EVP_PKEY_free(key);
-    }
-    OSSL_LIB_CTX_free(context);
-}
-
-static void refuse_signs_under_the_properties_too(void **state) {
-    const struct harness *harness = *state;
-    OSSL_LIB_CTX *context = new_context(harness->agent.wire.path, "export = refuse", "?keyagent.sign=yes");
-    use_other_keys(harness, context);
-    for (int which = 0; which < KEY_COUNT; which++) {
-        char uri[64];
-        snprintf(uri, sizeof(uri), "pkcs11:object=%s", key_names[which]);
-        EVP_PKEY *key = load_key(context, uri);
-        assert_true(signs(harness, context, key, which));
+        BIO_free(out);
         EVP_PKEY_free(key);
     }
     OSSL_LIB_CTX_free(context);
@@ -240,8 +283,10 @@ int main(void) {
         TEST(the_private_key_is_not_given_away),
         TEST(it_matches_its_certificate_and_itself_and_no_other),
         TEST(other_keys_stay_with_the_default_provider),
-        TEST(export_public_with_its_properties_signs_and_exports),
-        TEST(refuse_signs_under_the_properties_too),
+        TEST(export_public_makes_old_structures_and_still_signs),
+        TEST(export_public_holds_where_we_are_asked_first),
+        TEST(no_old_structure_is_made_by_default),
+        TEST(export_public_writes_no_private_key),
         TEST(another_word_for_export_is_said_at_the_first_use),
         TEST(parameters_are_not_copied_into_an_empty_key),
     };
