@@ -91,9 +91,9 @@ export interface HostOperations {
     params: {
       ref: number;
       mechanism: Mechanism;
-      hash?: HashName;
+      hash?: HashName | undefined;
       data: Uint8Array;
-      saltLength?: number;
+      saltLength?: number | undefined;
       pin?: boolean;
     };
     result: { signature: Uint8Array };
@@ -103,7 +103,7 @@ export interface HostOperations {
     params: {
       ref: number;
       mechanism: Mechanism;
-      hash?: HashName;
+      hash?: HashName | undefined;
       ciphertext: Uint8Array;
       clientVersion?: number;
       negotiatedVersion?: number;

@@ -23,10 +23,10 @@ export async function decrypt(
         {
           mechanism,
           ciphertext: params.ciphertext,
-          ...(hash === undefined ? {} : { hash }),
+          hash,
           ...tlsVersions(params),
         },
-        { ...run, repeated: params.repeat ?? false },
+        run,
       );
     },
   );

@@ -17,12 +17,10 @@ export async function sign(params: Params<'sign'>, asker: Asker, context: Contex
       {
         mechanism,
         data: bytesToSign(params, algorithm),
-        ...(hash === undefined ? {} : { hash }),
-        ...(mechanism === 'rsa-pss' && rule.pssSaltLength !== undefined
-          ? { saltLength: rule.pssSaltLength }
-          : {}),
+        hash,
+        saltLength: mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined,
       },
-      { ...run, repeated: params.repeat ?? false },
+      run,
     );
     const der = mechanism === 'ecdsa' && params.format !== 'p1363';
     return { signature: der ? derSignature(signature) : signature };

@@ -1,21 +1,27 @@
-/** How long one operation waited, and how long the token took. Output: microseconds, for the audit log. */
+/** How long one operation waited, and how long the token took: for the audit log. */
 
 export class Timing {
   private readonly startedAt = performance.now();
   private sentAt: number | undefined;
+  private endedAt = 0;
 
+  /** A host gets the operation. */
   readonly sent = (): void => {
     this.sentAt = performance.now();
   };
 
-  /** An operation that never reached a token has waited all the time. */
-  durations(): { queueUs: number; tokenUs: number | undefined } {
-    const { startedAt, sentAt } = this;
-    const now = performance.now();
-    return {
-      queueUs: microseconds(startedAt, sentAt ?? now),
-      tokenUs: sentAt === undefined ? undefined : microseconds(sentAt, now),
-    };
+  end(): void {
+    this.endedAt = performance.now();
+  }
+
+  /** Microseconds until a host got it. An operation that none got has waited all the time. */
+  get queueUs(): number {
+    return microseconds(this.startedAt, this.sentAt ?? this.endedAt);
+  }
+
+  /** Microseconds until the host answered. */
+  get tokenUs(): number | undefined {
+    return this.sentAt === undefined ? undefined : microseconds(this.sentAt, this.endedAt);
   }
 }
 

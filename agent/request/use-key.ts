@@ -10,7 +10,6 @@ import {
   type Operation,
 } from '@keyagent/protocol';
 import { auditUri, type AuditRecord, type AuditUri } from '../audit/record.js';
-import type { Cancellation } from '../cancellation.js';
 import { authorise, isStranger, mayKnow } from '../policy/authorise.js';
 import type { Use } from '../policy/match.js';
 import type { Peer } from '../policy/peer.js';
@@ -18,25 +17,18 @@ import { refusal, refusalOfUse } from '../policy/refusal.js';
 import type { Rule } from '../policy/rule.js';
 import type { LaneName } from '../token/fair-queue.js';
 import { TokenFault } from '../token/host-process.js';
+import type { PerformOptions } from '../token/operations.js';
 import { requireUsable, type ServedKey } from '../token/served-key.js';
 import type { Found } from '../token/tokens.js';
 import type { Asker, Context } from './context.js';
 import { withDeadline } from './deadline.js';
 import { Timing } from './timing.js';
 
-/** What a handler passes on to the token. */
-export interface Run {
-  /** Who waits in turn with others. */
-  readonly lane: LaneName;
-  readonly cancellation: Cancellation;
-  /** To be called when the token gets the operation. */
-  readonly sent: () => void;
-}
-
 export interface KeyUse {
   readonly uri: string;
   readonly alg: AlgorithmName;
   readonly deadline_ms?: number;
+  readonly repeat?: boolean;
   /** To be signed; absent where only a digest is known. */
   readonly message?: Uint8Array;
 }
@@ -55,15 +47,26 @@ export async function useKey<T>(
   params: KeyUse,
   asker: Asker,
   context: Context,
-  perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, run: Run) => Promise<T>,
+  perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, run: PerformOptions) => Promise<T>,
 ): Promise<T> {
   const { audit } = context;
   const { peer, cancellation } = asker;
   const algorithm: AlgorithmEntry = algorithms[params.alg];
   const timing = new Timing();
-  const record = { event: operation, peer, alg: params.alg, mechanism: algorithm.mechanism };
   let key: AuditUri | undefined;
   let rule: Rule | undefined;
+  const record = (outcome: AuditRecord['outcome'], cause?: AuditRecord['cause']): AuditRecord => ({
+    event: operation,
+    outcome,
+    cause,
+    peer,
+    key,
+    alg: params.alg,
+    mechanism: algorithm.mechanism,
+    rule: rule?.name,
+    queueUs: timing.queueUs,
+    tokenUs: timing.tokenUs,
+  });
   let result: T;
   try {
     if (algorithm.operation !== operation) {
@@ -78,15 +81,22 @@ export async function useKey<T>(
     const allowing = rule;
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
     result = await withDeadline(timeoutMs, cancellation, () =>
-      perform(found, allowing, algorithm, { lane: laneOf(allowing, peer), cancellation, sent: timing.sent }),
+      perform(found, allowing, algorithm, {
+        lane: laneOf(allowing, peer),
+        cancellation,
+        repeated: params.repeat ?? false,
+        sent: timing.sent,
+      }),
     );
   } catch (error) {
     // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.
     key ??= auditUri(params.uri);
-    await audit.note({ ...record, key, rule: rule?.name, ...outcomeOf(error), ...timing.durations() });
+    timing.end();
+    await audit.note(record(error instanceof AgentError ? error.code : 'INTERNAL', causeOf(error)));
     throw error;
   }
-  await audit.record({ ...record, key, rule: rule.name, outcome: 'ok', ...timing.durations() });
+  timing.end();
+  await audit.record(record('ok'));
   return result;
 }
 
@@ -111,11 +121,8 @@ function takeRate(rule: Rule, { peer }: Asker, { rates }: Context): void {
   throw new AgentError('BUSY', message, { retryAfterMs });
 }
 
-function outcomeOf(error: unknown): Pick<AuditRecord, 'outcome' | 'cause'> {
-  if (!(error instanceof AgentError)) return { outcome: 'INTERNAL' };
-  return { outcome: error.code, cause: error instanceof TokenFault ? ckrName(error.ckr) : undefined };
-}
-
-function ckrName(text: string | undefined): AuditRecord['cause'] {
-  return text?.startsWith('CKR_') === true ? `CKR_${text.slice(4)}` : undefined;
+/** What the token said. */
+function causeOf(error: unknown): AuditRecord['cause'] {
+  const ckr = error instanceof TokenFault ? error.ckr : undefined;
+  return ckr?.startsWith('CKR_') === true ? `CKR_${ckr.slice(4)}` : undefined;
 }
