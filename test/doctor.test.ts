@@ -116,6 +116,32 @@ test('doctor finds a set-up good, and what spoils it', asRoot, async (t) => {
     assert.equal(checks.at(-1)?.verdict, 'ok');
   });
 
+  await t.test('who is not root is told that rules for a certain unit or program are not seen', async () => {
+    const unseen = async (setting: Setting): Promise<string> => {
+      const { status, checks } = await doctor.ask(setting);
+      const found = checks.find(({ name }) => name === 'rules');
+      assert.deepEqual([status, found?.verdict, found?.remedy], [0, 'note', 'run doctor as root']);
+      return found?.says ?? '';
+    };
+    // A rule lets them in a unit only: the agent does not know them from anybody.
+    assert.match(
+      await unseen({ uid: account('daemon').uid }),
+      /^no rule lets daemon sign with any key from here; one for/,
+    );
+    // Some rule names them, and others sign with it.
+    agent.configure(({ rule }) => {
+      rule.push({ name: 'opens', keys: 'pkcs11:object=ec', users: ['www-data'], operations: ['decrypt'] });
+    });
+    await agent.mustKeyagent(['reload']);
+    const ec = deployment.uri('ec', 'private');
+    assert.match(
+      await unseen({ uid: account('www-data').uid, key: ec }),
+      /^no rule lets www-data sign with \S*object=ec/,
+    );
+    agent.configure(({ rule }) => rule.pop());
+    await agent.mustKeyagent(['reload']);
+  });
+
   await t.test('nobody but root looks as somebody else', async () => {
     const { uid, gid } = account('www-data');
     const { status, stderr } = await agent.keyagent(['doctor', '--user', 'games'], { uid, gid });
@@ -242,6 +268,26 @@ test('doctor finds a set-up good, and what spoils it', asRoot, async (t) => {
   await t.test('a locked token', async () => {
     await agent.mustKeyagent(['lock', 'web']);
     await doctor.assertProblem({}, 75, 'token web', /locked/, /^keyagent unlock web$/);
+  });
+
+  await t.test('a token for which no PIN is tried by itself', async () => {
+    agent.configure(({ token: [web] }) => Object.assign(web ?? {}, { unlock: ['credential'] }));
+    agent.env.CREDENTIALS_DIRECTORY = deployment.folder;
+    writeFileSync(path.join(deployment.folder, 'keyagent.web.pin'), 'wrong', { mode: 0o400 });
+    // Only an operator undoes a lock.
+    await agent.unlock();
+    for (const state of ['locked', 'pin-blocked']) {
+      await agent.daemon.stop();
+      await agent.start();
+      assert.equal(await agent.settled('web'), state);
+    }
+    await doctor.assertProblem(
+      {},
+      77,
+      'token web',
+      /no PIN is tried any more by itself/,
+      /^keyagent unlock web$/,
+    );
   });
 
   await t.test('no agent: the rest is judged by the configuration', async () => {

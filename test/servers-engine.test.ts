@@ -1,12 +1,15 @@
-/** Apache beside libengine-pkcs11-openssl: the engine takes pkcs11: URIs first, and both ways out in docs/servers/apache.md. */
+/**
+ * Apache beside libengine-pkcs11-openssl: the engine takes pkcs11: URIs first, as keyagent doctor says of that
+ * environment, and both ways out in docs/servers/apache.md.
+ */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { asRoot, deployFleet, kinds } from './servers/fleet.js';
 import type { Server } from './servers/server.js';
-import { makeSite } from './servers/site.js';
-import type { Tree } from './servers/tree.js';
+import { machineOf, makeSite } from './servers/site.js';
+import { Tree } from './servers/tree.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
 import type { Deployment } from './support/deployment.js';
 import { fetchPage } from './support/handshakes.js';
@@ -35,6 +38,29 @@ function installEngine(tree: Tree): void {
   );
 }
 
+/** What keyagent doctor says of the engine, and whether the key signs; in the environment that Apache was given. */
+async function diagnose({ agent, folder }: Deployment): Promise<{ engine: string; sign: string }> {
+  const envvars = new Tree(machineOf(folder)).read('/etc/apache2/envvars');
+  const variables = [...envvars.matchAll(/\b(OPENSSL_(?:CONF|ENGINES)=\S+)/g)].flatMap(([, text = '']) => [
+    '--env',
+    text,
+  ]);
+  const args = ['--config', agent.configFile, '--json', 'doctor', '--user', 'www-data', ...variables];
+  const printed = await agent.mustKeyagent([...args, '--key', 'pkcs11:token=web;object=www']);
+  const { checks } = JSON.parse(printed) as {
+    checks: { name: string; verdict: string; says: string; remedy?: string }[];
+  };
+  const lineOf = (wanted: string) => {
+    const {
+      verdict,
+      says,
+      remedy = '',
+    } = checks.find(({ name }) => name === wanted) ?? { verdict: 'none', says: '' };
+    return [verdict, says, remedy].join(' ');
+  };
+  return { engine: lineOf('engine'), sign: lineOf('sign') };
+}
+
 test('the engine takes the URI, and Apache does not start', asRoot, async (t) => {
   const cleanup = cleanupAfter(t);
   const deployment = await deployFleet(cleanup, keys);
@@ -45,12 +71,16 @@ test('the engine takes the URI, and Apache does not start', asRoot, async (t) =>
     assert.doesNotMatch(message, /no such engine|AH10492/);
     return true;
   });
+  const { engine, sign } = await diagnose(deployment);
+  assert.match(engine, /^note \S+\/engines-3\/pkcs11\.so takes pkcs11: URIs .*OPENSSL_ENGINES.*keyagent ref/);
+  assert.match(sign, /^ok /);
 });
 
 test('OPENSSL_ENGINES with an empty folder keeps the engine out', asRoot, async (t) => {
   const cleanup = cleanupAfter(t);
   const deployment = await deployFleet(cleanup, keys);
   const server = await start(cleanup, deployment);
+  assert.match((await diagnose(deployment)).engine, /^ok /);
   await fetchPage({ port: server.port('www'), ca: deployment.authority.root });
   await server.stop();
 });

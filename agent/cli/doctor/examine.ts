@@ -25,7 +25,7 @@ import { asUser, isOneself } from './as-user.js';
 import { note, problem, type Check } from './check.js';
 import { gatherOpenssl, opensslPlaces, pkcs11Engine } from './openssl-facts.js';
 import { engineCheck, opensslChecks } from './openssl.js';
-import { ruleChecks, signingAlgorithms, useOf, type KeyUse } from './rules.js';
+import { ruleChecks, signingAlgorithms, unseenCheck, useOf, type KeyUse } from './rules.js';
 import { serverEnvironment, type ServerEnvironment } from './server-environment.js';
 import { placesOf, socketCheck } from './socket.js';
 import { tryKey } from './trial.js';
@@ -62,14 +62,15 @@ export async function examine(
 
   const status = await failureOf(() => askStatus(session));
   const socket = session.sockets.client;
+  const reached = await reach(subject);
   const checks = [
     configurationCheck(configuration),
     agentCheck(socket, status, version),
-    await reach(subject),
+    reached,
     ...(status instanceof Error ? [] : tokenChecks(status.tokens)),
   ];
   const uses = await failureOf(() => usesOf(subject));
-  checks.push(...(uses instanceof Error ? [unjudged(uses)] : ruleChecks(user, uses)));
+  checks.push(...(uses instanceof Error ? [unjudged(uses, subject, reached)] : judged(uses, subject)));
   checks.push(...(await openssl(subject, uses instanceof Error ? undefined : uses[0])));
   return { user, checks };
 }
@@ -124,10 +125,15 @@ async function ownUses(agent: Caller, { key }: Subject): Promise<KeyUse[]> {
   const uris = key === undefined ? (await allKeys(agent)).map(({ uri }) => uri) : [key];
   const uses: KeyUse[] = [];
   for (const uri of uris) {
-    const { mechanisms, ...found } = await agent.call('key', { uri }, { timeoutMs: requestTimeoutMs });
+    const { mechanisms, usable, ...found } = await agent.call(
+      'key',
+      { uri },
+      { timeoutMs: requestTimeoutMs },
+    );
     const signing = signingAlgorithms(found.algorithm).map((alg) => algorithms[alg].mechanism);
     const mechanism = signing.find((each) => mechanisms.includes(each));
-    uses.push({ uri: found.uri, signs: mechanism === undefined ? 'no' : 'yes', mechanism });
+    const otherwise = usable ? 'unseen' : 'no';
+    uses.push({ uri: found.uri, signs: mechanism === undefined ? otherwise : 'yes', mechanism });
   }
   return uses;
 }
@@ -150,8 +156,16 @@ async function keysOf({
   }
 }
 
+function judged(uses: readonly KeyUse[], { user, session }: Subject): Check[] {
+  // The agent lists for others than root only the keys for which a rule names them.
+  if (uses.length === 0 && session.around.euid !== 0) return [unseenCheck(user, 'any key')];
+  return ruleChecks(user, uses);
+}
+
 /** Where nobody answered, that has been said. */
-function unjudged({ code, message }: AgentError): Check {
+function unjudged({ code, message }: AgentError, { user, key }: Subject, reached: Check): Check {
+  // The socket let the user in: it is the agent that tells nothing to whom no rule names.
+  if (code === 'DENIED' && reached.verdict === 'ok') return unseenCheck(user, key ?? 'any key');
   const told = code === 'UNAVAILABLE' || code === 'DENIED' || code === 'UNTRUSTED';
   if (told) return note('rules', 'not judged: the agent cannot be asked');
   return problem('rules', code, message, 'keyagent keys lists the keys');

@@ -14,8 +14,11 @@ import { note, ok, problem, type Check } from './check.js';
 
 export interface KeyUse {
   readonly uri: string;
-  /** `elsewhere`: a rule names a unit or an executable, and nobody said that it is this one. */
-  readonly signs: 'yes' | 'no' | 'elsewhere';
+  /**
+   * `elsewhere`: a rule names a unit or an executable, and nobody said that it is this one. `unseen`: not from here, and
+   * the agent tells only root what the rules say of other programs.
+   */
+  readonly signs: 'yes' | 'no' | 'elsewhere' | 'unseen';
   /** The rule that says so, where one does and is known. */
   readonly rule?: string | undefined;
   readonly mechanism?: Mechanism | undefined;
@@ -71,9 +74,19 @@ export function ruleChecks(user: string, uses: readonly KeyUse[]): Check[] {
   ];
 }
 
+/** What somebody who is not root learns of rules that do not allow it from here. */
+export function unseenCheck(user: string, which: string): Check {
+  return note(
+    'rules',
+    `no rule lets ${user} sign with ${visible(which)} from here; one for a certain unit or program is shown to root only`,
+    'run doctor as root',
+  );
+}
+
 function allowedCheck(user: string, { uri, signs, rule, purpose }: KeyUse): Check {
   const by = rule === undefined ? '' : ` (rule "${visible(rule)}")`;
   const what = purpose === undefined ? 'sign' : `sign for ${purpose}`;
+  if (signs === 'unseen') return unseenCheck(user, uri);
   if (signs === 'yes') return ok('rules', `${user} may ${what} with ${visible(uri)}${by}`);
   return note(
     'rules',

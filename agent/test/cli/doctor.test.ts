@@ -98,10 +98,10 @@ test('a key may be used, not used, or used in a certain unit', () => {
     ['rsa-pkcs1-sha256', yes],
   ]);
   assert.deepEqual(use, { uri, signs: 'yes', rule: 'y', mechanism: 'rsa-pkcs1', purpose: 'tls-server' });
-  const verdicts = [[], [use], [{ uri, signs: 'no' as const }]].map(
+  const verdicts = [[], [use], [{ uri, signs: 'no' as const }], [{ uri, signs: 'unseen' as const }]].map(
     (uses) => ruleChecks('www-data', uses)[0]?.verdict,
   );
-  assert.deepEqual(verdicts, ['note', 'ok', 'problem']);
+  assert.deepEqual(verdicts, ['note', 'ok', 'problem', 'note']);
   assert.deepEqual(signingAlgorithms('rsa'), ['rsa-pss-sha256', 'rsa-pkcs1-sha256']);
 });
 
