@@ -3,7 +3,9 @@
  * what that user may do to them.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
 import { AgentError, connectCaller } from '@keyagent/protocol';
@@ -12,7 +14,7 @@ import type { Agent, AgentSpec } from './support/agent.js';
 import { cleanupAfter } from './support/cleanup.js';
 import { runCommand } from './support/command.js';
 import { deploy } from './support/deployment.js';
-import { keyagentd } from './support/paths.js';
+import { keyagentCommand, keyagentd } from './support/paths.js';
 import { childrenOf, mappingsWith, scanMemory, uidOf } from './support/proc.js';
 import { waitFor } from './support/wait.js';
 
@@ -203,6 +205,29 @@ test(
     );
   },
 );
+
+test("an operator's command that waits for a PIN can be neither dumped nor read", { skip }, async (t) => {
+  const cleanup = cleanupAfter(t);
+  const { agent } = await deploy(cleanup, {
+    keys: [{ label: 'www', type: 'EC:prime256v1' }],
+    agent: { user },
+  });
+  await agent.mustKeyagent(['lock']);
+  const env = { ...process.env, KEYAGENT_SOCK: agent.socket, KEYAGENT_CONTROL_SOCK: agent.controlSocket };
+  for (const args of [['unlock'], ['keyring', 'set', 'web'], ['card', 'remove', 'web', 'ops1', '--pin']]) {
+    const command = spawn(keyagentCommand, [...args, '--stdin'], {
+      ...{ uid: user.uid, gid: user.gid },
+      env,
+      cwd: '/',
+      stdio: ['pipe', 'ignore', 'inherit'],
+    });
+    const proc = `/proc/${command.pid ?? NaN}`;
+    await waitFor(`${args.join(' ')} is undumpable`, () => statSync(`${proc}/environ`).uid === 0);
+    assert.match(readFileSync(`${proc}/limits`, 'utf8'), /^Max core file size +0 +0 /m);
+    command.kill('SIGKILL');
+    await once(command, 'exit');
+  }
+});
 
 /** What a debugger would do first. Prints what each attempt on PID said; "self": on a child of its own. */
 const tracer = `

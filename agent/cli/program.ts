@@ -1,6 +1,7 @@
 /** The keyagent command as commander knows it: global options and every command. */
 import { Command, CommanderError } from 'commander';
 import type { Surroundings } from '../config/locations.js';
+import { native } from '../native/index.js';
 import { version } from '../version.js';
 import { addAudit } from './commands/audit.js';
 import { addCard } from './commands/card.js';
@@ -45,6 +46,9 @@ const commands = [
   addStop,
 ];
 
+/** They hold a PIN for a moment: no core dump shows it, and no other program of this user reads it. */
+const holdPins: ReadonlySet<string> = new Set(['unlock', 'keyring', 'card']);
+
 /** Runs one command line. @returns the exit status; never rejects */
 export async function run(argv: readonly string[], streams: Streams, around: Surroundings): Promise<number> {
   const program = createProgram(streams, around);
@@ -74,6 +78,9 @@ function createProgram(streams: Streams, around: Surroundings): Command {
       writeOut: (text) => streams.stdout.write(text),
       writeErr: () => undefined,
       outputError: () => undefined,
+    })
+    .hook('preSubcommand', (_program, command) => {
+      if (holdPins.has(command.name())) native.hardenProcess();
     })
     .exitOverride();
   const session = new Session(streams, around, () => program.opts<GlobalOptions>());
