@@ -109,6 +109,38 @@ describe('the PIN prompt on a terminal', () => {
     assert.ok(agent.asked.every(([, method]) => method === 'status'));
   });
 
+  it('ends with 130 on Ctrl-D, as on an input that ends, and the terminal never echoes meanwhile', async () => {
+    const terminal = unlock();
+    await terminal.waitFor(question);
+    // Only on an empty line; then what is typed next goes to nobody.
+    terminal.type(`${pin}\u0004\u0015\u0004`);
+    assert.equal(await terminal.end(), 130);
+    assert.match(terminal.screen, /keyagent: no PIN was given; nothing has changed/);
+    assertNotShown(terminal.screen);
+    assert.ok(agent.asked.every(([, method]) => method === 'status'));
+  });
+
+  it('goes on after Ctrl-Z and fg, again and again, and ends when it is answered', async () => {
+    const terminal = new Terminal('bash --norc --noprofile -i', { KEYAGENT_SOCK: agent.client, PS1: '> ' });
+    terminal.type(`'${process.execPath}' '${main}' unlock\r`);
+    await terminal.waitFor(question);
+    const typed = [pin.slice(0, 2), pin.slice(2, 5), pin.slice(5)];
+    for (const part of typed.slice(0, 2)) {
+      terminal.type(`${part}\u001a`);
+      await terminal.waitFor(/Stopped/);
+      assertNotShown(terminal.screen);
+      terminal.screen = '';
+      terminal.type('fg\r');
+      await terminal.waitFor(question);
+    }
+    terminal.type(`${typed[2] ?? ''}\r`);
+    await terminal.waitFor(/web unlocked/);
+    assertNotShown(terminal.screen);
+    assert.equal(agent.asked.at(-1)?.[2].pin, pin);
+    terminal.type('exit\r');
+    assert.equal(await terminal.end(), 0);
+  });
+
   it('keeps standard output clean for --json', async () => {
     const terminal = unlock('--json >/dev/null');
     await terminal.waitFor(question);

@@ -33,6 +33,7 @@ export class Terminal {
     const signal = AbortSignal.timeout(deadlineMs);
     while (!shown.test(this.screen)) {
       await once(this.#child.stdout, 'data', { signal }).catch((cause: unknown) => {
+        this.#child.kill('SIGKILL');
         throw new Error(`the terminal does not show ${String(shown)} but: ${JSON.stringify(this.screen)}`, {
           cause,
         });
