@@ -4,14 +4,15 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { encodeRequest, protocolVersion } from '@keyagent/protocol';
+import { decodeReply, encodeRequest, FrameReader, limits, protocolVersion } from '@keyagent/protocol';
 import { account, isRoot } from './support/account.js';
 import { accepts } from './support/agent.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
-import { mustRun } from './support/command.js';
+import { mustRun, runCommand, type CommandResult } from './support/command.js';
 import { Crowd } from './support/crowd.js';
 import { deploy, type Deployment } from './support/deployment.js';
 import { Load, type Latencies } from './support/load.js';
+import { keyagentCommand } from './support/paths.js';
 import { cpuSeconds, openDescriptors, residentKiB } from './support/proc.js';
 import { waitFor } from './support/wait.js';
 
@@ -82,7 +83,7 @@ test('500 connections that say nothing are ended, and other users connect meanwh
   await waitFor('those are ended', () => openDescriptors(agent.pid) <= idle + 10, 30_000);
 });
 
-test('one user gets 4096 connections, and another still connects', asRoot, async (t) => {
+test('one user gets 4096 connections and is told so, and another still connects', asRoot, async (t) => {
   const cleanup = cleanupAfter(t);
   const deployment = await deployOpen(cleanup);
   const { socket, daemon: agent } = deployment.agent;
@@ -95,6 +96,10 @@ test('one user gets 4096 connections, and another still connects', asRoot, async
     agent.log.includes('connection refused: this uid has too many'),
   );
   await waitFor('the rest is gone', () => openDescriptors(agent.pid) <= idle + 4096);
+  const [byNode, byProvider] = await refused(deployment);
+  assert.deepEqual([byNode.status, byProvider.status], [75, 1]);
+  assert.match(byNode.stderr, /^keyagent: this user has 4096 connections open, .* try again\n$/);
+  assert.match(byProvider.stderr, /:BUSY:.*:this user has 4096 connections open, /);
   const load = await victim(cleanup, deployment);
   assert.equal((await load.sign(10)).count, 10);
 });
@@ -123,35 +128,59 @@ test('an agent without descriptors does not spin, and serves when there are some
   assert.equal((await load.sign(10)).count, 10);
 });
 
-test(
-  'frames that claim 4 GiB, or nest a thousand times, cost nothing and end their connection',
-  asRoot,
-  async (t) => {
+const nested = Buffer.concat([Buffer.from('00004000', 'hex'), Buffer.alloc(0x4000, 0x91)]);
+const greedyFrames = { 'claims 4 GiB': Buffer.from('ffffffff', 'hex'), 'nests 16384 times': nested };
+
+for (const [name, frame] of Object.entries(greedyFrames)) {
+  test(`a frame that ${name} takes no memory, is refused, and ends its connection`, asRoot, async (t) => {
     const cleanup = cleanupAfter(t);
     const deployment = await deployOpen(cleanup);
     const { socket, daemon: agent } = deployment.agent;
     const load = await victim(cleanup, deployment);
     await load.sign(50);
-    const nested = Buffer.concat([Buffer.from('00004000', 'hex'), Buffer.alloc(0x4000, 0x91)]);
-    const before = residentKiB(agent.pid);
-    const times: number[] = [];
-    for (let i = 0; i < 200; i++) {
-      const startedAt = performance.now();
-      await endsAfter(socket, i % 2 === 0 ? Buffer.from('ffffffff', 'hex') : nested);
-      times.push(performance.now() - startedAt);
+    const frames: { grownKiB: number; ms: number }[] = [];
+    for (let i = 0; i < 100; i++) {
+      const [before, startedAt] = [residentKiB(agent.pid), performance.now()];
+      await endsAfter(socket, frame);
+      frames.push({ ms: performance.now() - startedAt, grownKiB: residentKiB(agent.pid) - before });
     }
-    const grown = residentKiB(agent.pid) - before;
-    t.diagnostic(
-      `ended after ${times.sort((a, b) => a - b)[100]?.toFixed(1) ?? ''} ms (median); the agent has grown by ${grown} KiB after 200`,
-    );
-    assert.ok(grown < 32 * 1024, `${grown} KiB`);
+    const [grownKiB, ms] = [
+      median(frames.map((each) => each.grownKiB)),
+      median(frames.map((each) => each.ms)),
+    ];
+    const total = frames.reduce((sum, each) => sum + each.grownKiB, 0);
+    t.diagnostic(`one: ${grownKiB} KiB, ended after ${ms.toFixed(1)} ms (medians); a hundred: ${total} KiB`);
+    assert.ok(grownKiB < 1024, `${grownKiB} KiB`);
+    assert.ok(total < 32 * 1024, `${total} KiB`);
     assert.equal((await load.sign(50)).count, 50);
-  },
-);
+  });
+}
 
-/** Says hello, sends this, and waits until the agent hangs up. */
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+}
+
+/** What somebody of the crowd's user reads from the two client libraries. */
+function refused(deployment: Deployment): Promise<[CommandResult, CommandResult]> {
+  const { agent, opensslEnv } = deployment;
+  const who = { uid: games.uid, gid: games.gid };
+  return Promise.all([
+    runCommand(keyagentCommand, ['--socket', agent.socket, 'keys'], who),
+    runCommand('openssl', ['pkey', '-pubout', '-in', deployment.uri('www', 'private')], {
+      env: opensslEnv,
+      ...who,
+    }),
+  ]);
+}
+
+/** Says hello, sends this, and reads until the agent hangs up: its last word is an error. */
 async function endsAfter(path: string, bytes: Buffer): Promise<void> {
-  const socket = connect(path).resume();
+  const socket = connect(path);
+  const received: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => received.push(chunk));
   socket.write(Buffer.concat([hello, bytes]));
   await once(socket, 'close', { signal: AbortSignal.timeout(10_000) });
+  const last = new FrameReader(limits.frame).push(Buffer.concat(received)).at(-1);
+  assert.ok(last !== undefined);
+  assert.match(JSON.stringify(decodeReply(last, () => undefined)), /"error"/);
 }

@@ -1,9 +1,10 @@
 /** All connections of the agent: lets peers in that can be identified, within bounds, and tells them news. */
 import type { Socket } from 'node:net';
-import type { Notice } from '@keyagent/protocol';
+import { AgentError, type Notice } from '@keyagent/protocol';
 import type { Peer } from '../policy/peer.js';
 import { Connection, type Dispatch, type Face } from './connection.js';
 import { identify } from './peer.js';
+import { Refusals } from './refusals.js';
 
 export interface ConnectionsSettings {
   /** Answers the requests of each socket. */
@@ -23,6 +24,7 @@ const connectionsPerUid = 4096;
 
 export class Connections implements Iterable<Connection> {
   private readonly open = new Set<Connection>();
+  private readonly refusals = new Refusals();
 
   constructor(private readonly settings: ConnectionsSettings) {}
 
@@ -42,7 +44,7 @@ export class Connections implements Iterable<Connection> {
       const peer = identify(socket, overflowUid);
       if (!this.hasRoomFor(peer)) {
         onRefused('this uid has too many', { uid: peer.uid, pid: peer.pid });
-        socket.destroy();
+        this.refusals.refuse(socket, tooMany());
         return;
       }
       const settings = { face, dispatch: dispatch[face], agent, stallMs, onDefect };
@@ -64,6 +66,7 @@ export class Connections implements Iterable<Connection> {
 
   end(): void {
     for (const connection of this.open) connection.end();
+    this.refusals.end();
   }
 
   /** One uid cannot take the places of all the others; root takes none of theirs. */
@@ -73,4 +76,11 @@ export class Connections implements Iterable<Connection> {
     for (const { peer } of this.open) if (peer.uid === uid) count++;
     return count < connectionsPerUid;
   }
+}
+
+function tooMany(): AgentError {
+  return new AgentError(
+    'BUSY',
+    `this user has ${connectionsPerUid} connections open, and that is as many as one may; close some and try again`,
+  );
 }

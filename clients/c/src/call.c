@@ -79,7 +79,7 @@ static ka_status lost(const struct ka_call *call, ka_error *err) {
         return ka_error_set(err, KA_ERR_UNAVAILABLE,
                             "the agent at %s closed the connection twice without an answer", path);
     return ka_error_set(err, KA_ERR_UNAVAILABLE,
-                        "the agent at %s closes new connections: it is stopping, or this user has too many; "
+                        "the agent at %s closes new connections: it is stopping or overloaded; "
                         "see `keyagent status`",
                         path);
 }

@@ -444,7 +444,7 @@ static void an_agent_that_only_hangs_up_is_named_for_it(void **state) {
     agent.hello = close_at_hello;
     assert_int_equal(ka_client_new(agent.path, &other, NULL), KA_OK);
     assert_int_equal(ka_key_open(other, "keyagent:rsa", &none, &err), KA_ERR_UNAVAILABLE);
-    assert_non_null(strstr(err.message, "closes new connections: it is stopping, or this user has too many"));
+    assert_non_null(strstr(err.message, "closes new connections: it is stopping or overloaded"));
     ka_client_free(other);
     assert_int_equal(agent.accepted, 3); /* once more, and then no more */
 }
