@@ -7,8 +7,8 @@ import { z } from 'zod';
 import { durationForm, parseDuration } from './duration.js';
 import { parseRate, rateForm } from './rate.js';
 
-/** sun_path holds 108 bytes with the final NUL (unix(7)). */
-const maxSocketPath = 107;
+/** sun_path holds 108 bytes with the final NUL (unix(7)); a socket is first bound with ".new" behind its path. */
+const maxSocketPath = 103;
 
 const text = (say: string) => z.string(say).min(1, say);
 const integer = (min: number, max: number) => {

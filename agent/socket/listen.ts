@@ -31,12 +31,16 @@ export async function bindSocket(
   address: ListenAddress,
   accept: (socket: Socket) => void,
 ): Promise<Listener> {
-  prepareDirectory(dirname(address.path), address.gid);
-  const release = holdPath(address.path);
+  let release = (): void => undefined;
   try {
+    prepareDirectory(dirname(address.path), address.gid);
+    release = holdPath(address.path);
     await refuseLiveSocket(address.path);
     const server = newServer(accept);
-    const ino = await bind(server, address);
+    const ino = await bind(server, address).catch((error: unknown) => {
+      server.close();
+      throw error;
+    });
     return {
       server,
       close(): void {
@@ -47,8 +51,16 @@ export async function bindSocket(
     };
   } catch (error) {
     release();
-    throw error;
+    throw error instanceof AgentError ? error : cannotBind(address.path, error as Error);
   }
+}
+
+function cannotBind(path: string, cause: Error): AgentError {
+  return new AgentError(
+    'CONFIGURATION',
+    `the socket ${path} cannot be made: ${cause.message}; its directory must be writable to the agent's user and its group one of that user's, or let systemd make it (a further socket unit)`,
+    { cause },
+  );
 }
 
 /**

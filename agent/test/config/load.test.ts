@@ -371,8 +371,8 @@ journald = true
     ],
     [
       'a path that is too long for a socket',
-      `[agent]\nsocket = "/${'x'.repeat(107)}"\n${token}`,
-      /^2: agent\.socket: must be at most 107 bytes/,
+      `[agent]\nsocket = "/${'x'.repeat(103)}"\n${token}`,
+      /^2: agent\.socket: must be at most 103 bytes/,
     ],
     [
       'one path for two sockets',

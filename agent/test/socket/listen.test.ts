@@ -7,6 +7,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -192,6 +193,31 @@ test('so is one below a directory that others can swap, and one of another user'
   symlinkSync(path.join(folder, 'above'), path.join(theirs, 'way'));
   chownSync(theirs, stranger, 0);
   await assert.rejects(bind(path.join(theirs, 'way/run/s')), refused(/theirs must belong to root/));
+});
+
+test(
+  'what the kernel refuses is said as a fault of the configuration, and leaves nothing',
+  asRoot,
+  async (t) => {
+    const folder = scratch(t);
+    const socket = path.join(folder, 'agent.sock');
+    chownSync(folder, stranger, 0);
+    process.seteuid?.(stranger);
+    try {
+      await assert.rejects(bind(socket, 0o660, stranger), refused(/EPERM.* let systemd make it/));
+    } finally {
+      process.seteuid?.(0);
+    }
+    assert.deepEqual(readdirSync(folder), ['agent.sock.lock']);
+  },
+);
+
+test('a path of 103 bytes is bound as it is', async (t) => {
+  const folder = scratch(t);
+  const socket = path.join(folder, 'x'.repeat(103 - folder.length - 1));
+  const listener = await bind(socket);
+  assert.ok(await answers(socket));
+  listener.close();
 });
 
 test('at no moment of 10,000 starts is the mode wider than configured', async (t) => {
