@@ -17,5 +17,9 @@ export function blindSpots(rules: readonly Rule[]): string[] {
     ];
   }
   const isBlind = wantsExes && facts.shownExe === undefined;
-  return isBlind ? ['rules with exe match programs of this user only: others need CAP_SYS_PTRACE'] : [];
+  return isBlind
+    ? [
+        "rules with exe match programs of this user only: others' need CAP_SYS_PTRACE (AmbientCapabilities= in a drop-in)",
+      ]
+    : [];
 }

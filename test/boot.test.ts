@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cleanupAfter } from './support/cleanup.js';
 import { Machine, whyNoMachine } from './support/machine.js';
+import { blocksOf } from './support/markdown.js';
 import { softHsmModule } from './support/paths.js';
 import { waitFor } from './support/wait.js';
 
@@ -21,6 +22,12 @@ env = { SOFTHSM2_CONF = "${softHsmConf}" }
 name = "web server"
 keys = "pkcs11:object=www"
 units = ["web.service"]
+operations = ["sign"]
+
+[[rule]]
+name = "program"
+keys = "pkcs11:object=www"
+exe = ["${process.execPath}"]
 operations = ["sign"]
 
 [audit]
@@ -82,28 +89,44 @@ async function configure(machine: Machine): Promise<void> {
   await machine.mustRun('systemctl', ['enable', '--quiet', 'keyagent']);
 }
 
-/** Exit status of a signature that a service makes as www-data. */
-async function sign(machine: Machine, unit: string): Promise<{ status: number; stderr: string }> {
-  const properties = ['User=www-data', 'SupplementaryGroups=keyagent'];
-  const command = [
-    'keyagent',
-    'sign',
-    '--key',
-    'pkcs11:object=www',
-    '--alg',
-    'ecdsa-sha256',
-    '--out',
-    '/dev/null',
-  ];
-  const { status, stderr } = await machine.service(unit, properties, command);
+const asWwwData = ['User=www-data', 'SupplementaryGroups=keyagent'];
+const signCommand = ['sign', '--key', 'pkcs11:object=www', '--alg', 'ecdsa-sha256', '--out', '/dev/null'];
+
+/** Exit status of a signature that a service makes. */
+async function sign(
+  machine: Machine,
+  unit: string,
+  { properties = asWwwData, command = ['keyagent'] } = {},
+): Promise<{ status: number; stderr: string }> {
+  const { status, stderr } = await machine.service(unit, properties, [...command, ...signCommand]);
   return { status, stderr };
 }
+
+/** What a page of docs/ says to put into a file. */
+function iniOf(page: string): string {
+  const [block] = blocksOf(page).filter(({ language }) => language === 'ini');
+  assert.ok(block !== undefined, page);
+  return block.text;
+}
+
+const journal = (machine: Machine): Promise<string> =>
+  machine.mustRun('journalctl', ['--quiet', '--unit=keyagent', '--output=cat']);
 
 async function unlocked(machine: Machine): Promise<void> {
   await waitFor('the token is unlocked', async () => {
     const status = await machine.mustRun('keyagent', ['status', '--json']);
     return (JSON.parse(status) as { tokens: { state: string }[] }).tokens[0]?.state === 'unlocked';
   });
+}
+
+/** The effective ones of the agent and of its token host. */
+async function capabilities(machine: Machine): Promise<string[]> {
+  const agent = (
+    await machine.mustRun('systemctl', ['show', '--property=MainPID', '--value', 'keyagent'])
+  ).trim();
+  const host = (await machine.mustRun('pgrep', ['--parent', agent])).trim();
+  const status = await machine.mustRun('cat', [`/proc/${agent}/status`, `/proc/${host}/status`]);
+  return [...status.matchAll(/^CapEff:\t(.*)$/gm)].map(([, set = '']) => set);
 }
 
 const isActive = async (machine: Machine, unit: string): Promise<boolean> =>
@@ -130,8 +153,36 @@ test('the units as they are shipped', async (t) => {
     assert.deepEqual(await sign(machine, 'web.service'), { status: 0, stderr: '' });
     const other = await sign(machine, 'other.service');
     assert.equal(other.status, 77, other.stderr);
-    const log = await machine.mustRun('journalctl', ['--quiet', '--unit=keyagent', '--output=cat']);
-    assert.doesNotMatch(log, /do not match/, 'the agent sees the units');
+    assert.doesNotMatch(await journal(machine), /do not match/, 'the agent sees the units');
+  });
+
+  await t.test('a rule for a program matches nothing, and the log says what it needs', async () => {
+    assert.match(await journal(machine), /rules with exe match programs of this user only: .*CAP_SYS_PTRACE/);
+    assert.equal((await sign(machine, 'other.service')).status, 77);
+  });
+
+  await t.test('with the documented drop-in it allows that program and no other', async () => {
+    await machine.write('/etc/systemd/system/keyagent.service.d/exe.conf', iniOf('policy.md'));
+    await machine.mustRun('systemctl', ['daemon-reload']);
+    await machine.mustRun('systemctl', ['restart', 'keyagent']);
+    await unlocked(machine);
+    assert.deepEqual(await sign(machine, 'other.service'), { status: 0, stderr: '' });
+    await machine.mustRun('cp', [process.execPath, '/usr/local/bin/another']);
+    const command = ['/usr/local/bin/another', '/opt/keyagent/agent/dist/cli/main.js'];
+    assert.equal((await sign(machine, 'other.service', { command })).status, 77);
+    assert.deepEqual(await capabilities(machine), ['0000000000080000', '0000000000000000']);
+  });
+
+  await t.test('the documented socket in a chroot serves its group, and no other', async () => {
+    const [unit, socket] = ['keyagent-haproxy.socket', '/var/lib/haproxy/run/keyagent/agent.sock'];
+    await machine.write(`/etc/systemd/system/${unit}`, iniOf('sockets.md'));
+    const [commands] = blocksOf('sockets.md').filter(({ language }) => language === 'sh');
+    await machine.mustRun('sh', ['-ec', commands?.text ?? 'false']);
+    await unlocked(machine);
+    const properties = ['User=haproxy', `Environment=KEYAGENT_SOCK=${socket}`];
+    assert.deepEqual(await sign(machine, 'web.service', { properties }), { status: 0, stderr: '' });
+    const another = [...asWwwData, `Environment=KEYAGENT_SOCK=${socket}`];
+    assert.equal((await sign(machine, 'web.service', { properties: another })).status, 77);
   });
 
   await t.test('systemctl stop revokes: nobody starts the agent by connecting', async () => {

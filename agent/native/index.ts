@@ -35,7 +35,10 @@ export interface Native {
    * @returns a descriptor that children do not inherit; closing it, or any end of the process, gives the file back
    */
   lockFile(path: string): number;
-  /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core dump, no ptrace by the same uid, no reading of /proc/PID/mem. */
+  /**
+   * PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core dump, no ptrace by the same uid, no reading of /proc/PID/mem.
+   * PR_CAP_AMBIENT_CLEAR_ALL: programs that this thread starts get no capability of it.
+   */
   hardenProcess(): void;
   /** PR_SET_PDEATHSIG SIGKILL: a host that hangs in a module's call does not outlive the agent. */
   dieWithParent(): void;

@@ -21,10 +21,10 @@ function fdOf(socket: Socket): number {
 }
 
 /** Runs a module text in a Node of its own, where `native` is the addon. */
-function run(text: string, options: { uid?: number; gid?: number } = {}): string {
+function run(text: string, options: { uid?: number; gid?: number } = {}, by: string[] = []): string {
   const source = `import { native } from ${addon};\n${text}`;
-  const args = ['--input-type=module', '--eval', source];
-  return execFileSync(process.execPath, args, { encoding: 'utf8', cwd: '/', ...options }).trim();
+  const [command, ...args] = [...by, process.execPath, '--input-type=module', '--eval', source];
+  return execFileSync(command, args, { encoding: 'utf8', cwd: '/', ...options }).trim();
 }
 
 /** A socket whose other end is a child that ran `script` and connected; all is taken down with the test. */
@@ -107,6 +107,21 @@ void describe('hardenProcess', { timeout }, () => {
     const own = isRoot ? 65534 : process.getuid?.();
     assert.equal(run(`console.log(${owner})`, nobody), String(own));
     assert.equal(run(`native.hardenProcess(); console.log(${owner})`, nobody), '0');
+  });
+
+  const mayGive = { skip: skip === false && !isRoot ? 'needs root, to give a capability' : skip };
+  test('keeps capabilities from the programs that the process starts', mayGive, () => {
+    const has = [
+      'setpriv',
+      '--inh-caps=+sys_ptrace',
+      '--ambient-caps=+sys_ptrace',
+      '--reuid=65534',
+      '--clear-groups',
+    ];
+    const child = `(await import('node:child_process')).execFileSync('grep', ['CapEff', '/proc/self/status'])`;
+    const effective = (text: string): string => run(`${text} console.log(String(${child}))`, {}, has);
+    assert.match(effective(''), /\t0{11}80000$/);
+    assert.match(effective('native.hardenProcess();'), /\t0{16}$/);
   });
 
   test('sets the core limit to zero', () => {
