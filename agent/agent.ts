@@ -227,6 +227,7 @@ export class Agent {
       rates: this.rates,
       audit: this.audit,
       requestTimeoutMs: config.requestTimeoutMs,
+      holdMs: config.holdMs,
       agent: agentName,
       startedAt: this.startedAt,
       isRevoked: () => this.revocation.hasAny(tokens.all),

@@ -12,6 +12,8 @@ export interface Context {
   readonly rates: RateLimits;
   readonly audit: AuditLog;
   readonly requestTimeoutMs: number;
+  /** The longest wait for a token that is being opened or unlocked, milliseconds. */
+  readonly holdMs: number;
   /** keyagent and its version. */
   readonly agent: string;
   /** Milliseconds since 1970. */

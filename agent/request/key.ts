@@ -4,8 +4,8 @@ import { mayBeUsed, mayUse, operationOf } from '../policy/authorise.js';
 import type { Asker, Context } from './context.js';
 import { findKey } from './use-key.js';
 
-export function key(params: Params<'key'>, asker: Asker, context: Context): Promise<Result<'key'>> {
-  const { token, key: found } = findKey(params.uri, asker, context);
+export async function key(params: Params<'key'>, asker: Asker, context: Context): Promise<Result<'key'>> {
+  const { token, key: found } = await findKey(params.uri, asker, context);
   if (found.state === 'mismatch') {
     throw new AgentError(
       'KEY_MISMATCH',
@@ -17,7 +17,7 @@ export function key(params: Params<'key'>, asker: Asker, context: Context): Prom
     const use = { operation: operationOf(mechanism), mechanism };
     return mayUse(asker.peer, found.attributes, use, context.rules);
   };
-  return Promise.resolve({
+  return {
     uri: found.uri,
     token: token.name,
     token_state: token.state,
@@ -29,7 +29,7 @@ export function key(params: Params<'key'>, asker: Asker, context: Context): Prom
     mechanisms: mechanisms.filter((mechanism) => can.includes(mechanism) && allowed(mechanism)),
     completed: found.completed,
     usable: mayBeUsed(found.attributes, can, context.rules),
-  });
+  };
 }
 
 /** What one reply carries of a chain: count, bytes of one and of all. The rest stays with the server's chain file. */

@@ -34,11 +34,11 @@ export interface KeyUse {
 }
 
 /** Finds the key of a URI for an asker; a stranger learns nothing, not even which keys there are. */
-export function findKey(uri: string, asker: Asker, context: Context): Found {
-  const { peer } = asker;
-  if (isStranger(peer, context.rules)) throw refusal(peer, 'use any key');
-  const visible = (key: ServedKey): boolean => mayKnow(peer, key.attributes, context.rules);
-  return context.tokens.find(uri, visible);
+export function findKey(uri: string, { peer, cancellation }: Asker, context: Context): Promise<Found> {
+  const { tokens, rules, holdMs } = context;
+  if (isStranger(peer, rules)) throw refusal(peer, 'use any key');
+  const visible = (key: ServedKey): boolean => mayKnow(peer, key.attributes, rules);
+  return tokens.findAwaited(uri, visible, cancellation, holdMs);
 }
 
 /** Decides, runs `perform` within the deadline, and records the outcome before it is returned or thrown. */
@@ -72,22 +72,21 @@ export async function useKey<T>(
     if (algorithm.operation !== operation) {
       throw new AgentError('MECHANISM', `${params.alg} is for ${algorithm.operation}, not for ${operation}`);
     }
-    const found = findKey(params.uri, asker, context);
-    key = found.key.uri as AuditUri;
-    rule = decide(found.key, { ...algorithm, message: params.message }, asker, context);
-    takeRate(rule, asker, context);
-    requireUsable(found.key, algorithm.mechanism);
-    audit.requireWritable();
-    const allowing = rule;
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
-    result = await withDeadline(timeoutMs, cancellation, () =>
-      perform(found, allowing, algorithm, {
-        lane: laneOf(allowing, peer),
+    result = await withDeadline(timeoutMs, cancellation, async () => {
+      const found = await findKey(params.uri, asker, context);
+      key = found.key.uri as AuditUri;
+      rule = decide(found.key, { ...algorithm, message: params.message }, asker, context);
+      takeRate(rule, asker, context);
+      requireUsable(found.key, algorithm.mechanism);
+      audit.requireWritable();
+      return perform(found, rule, algorithm, {
+        lane: laneOf(rule, peer),
         cancellation,
         repeated: params.repeat ?? false,
         sent: timing.sent,
-      }),
-    );
+      });
+    });
   } catch (error) {
     // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.
     key ??= auditUri(params.uri);

@@ -1,7 +1,7 @@
 /**
- * The state of a token, and the requests that wait for it. A request is held only while a login or a host restart is
- * under way, or the return of a token that left where its configuration says so: a server's thread must not hang on an
- * operator.
+ * The state of a token, and the requests that wait for it. A request is held only until the token was looked for once, while
+ * a login or a host restart is under way, or until a token returns that left where its configuration says so: a server's
+ * thread must not hang on an operator.
  */
 import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
@@ -17,6 +17,8 @@ export class Availability extends EventEmitter<{ change: [] }> {
   departures = 0;
   #state: TokenState = 'absent';
   #held = 0;
+  /** Nobody knows yet whether it is there. */
+  #opens = true;
   /** It was unlocked when it left, and requests are held until it is back. */
   #returns = false;
 
@@ -40,7 +42,12 @@ export class Availability extends EventEmitter<{ change: [] }> {
   /** @returns whether the state is another one than before */
   set(state: TokenState, detail: string): boolean {
     this.detail = detail;
-    if (state === this.#state) return false;
+    const opened = this.#opens;
+    this.#opens = false;
+    if (state === this.#state) {
+      if (opened) this.emit('change');
+      return false;
+    }
     if (this.#state === 'unlocked') this.departures++;
     this.#state = state;
     this.#returns = false;
@@ -62,7 +69,7 @@ export class Availability extends EventEmitter<{ change: [] }> {
 
   /** Whether a request may wait for it. */
   get isAwaited(): boolean {
-    return this.#state === 'unlocking' || this.#returns;
+    return this.#state === 'unlocking' || this.#returns || this.#opens;
   }
 
   /** Resolves once the token is unlocked; rejects with what stands in the way, or the reason why it is no longer wanted. */
@@ -70,12 +77,7 @@ export class Availability extends EventEmitter<{ change: [] }> {
     const deadline = performance.now() + this.limits.holdMs;
     while (this.#state !== 'unlocked') {
       if (!this.isAwaited || performance.now() >= deadline) throw this.reason();
-      if (this.#held >= heldMax) {
-        throw new AgentError('BUSY', 'too many requests wait for the login; try again', {
-          retryAfterMs: 500,
-        });
-      }
-      await this.#nextChange(cancellation, deadline - performance.now());
+      await this.nextChange(cancellation, deadline - performance.now());
     }
   }
 
@@ -83,6 +85,8 @@ export class Availability extends EventEmitter<{ change: [] }> {
   reason(): AgentError {
     switch (this.#state) {
       case 'absent':
+        if (this.#opens)
+          return new AgentError('TOKEN_ABSENT', `token ${this.token} is still being opened; try again`);
         return new AgentError('TOKEN_ABSENT', `token ${this.token} is not there: ${this.detail}`);
       case 'failed':
         return new AgentError('TOKEN_ERROR', `token ${this.token} failed: ${this.detail}`);
@@ -95,8 +99,11 @@ export class Availability extends EventEmitter<{ change: [] }> {
     }
   }
 
-  /** Resolves at the next change or after `ms`. */
-  #nextChange(cancellation: Cancellation, ms: number): Promise<void> {
+  /** Resolves at the next change or after `ms`. Rejects with BUSY when too many wait, or when it is cancelled. */
+  async nextChange(cancellation: Cancellation, ms: number): Promise<void> {
+    if (this.#held >= heldMax) {
+      throw new AgentError('BUSY', 'too many requests wait for the login; try again', { retryAfterMs: 500 });
+    }
     cancellation.throwIfCancelled();
     this.#held++;
     return new Promise<void>((resolve, reject) => {

@@ -4,6 +4,7 @@
  */
 import { EventEmitter, once } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
+import type { Cancellation } from '../cancellation.js';
 import type { TokenConfig } from '../config/config.js';
 import type { HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
@@ -122,6 +123,21 @@ export class Token extends EventEmitter<TokenEvents> {
   /** Why it is in this state and what to do. */
   get detail(): string {
     return this.availability.detail;
+  }
+
+  /** A request may wait for it. */
+  get isAwaited(): boolean {
+    return this.availability.isAwaited;
+  }
+
+  /** Why nothing can be done with it now. */
+  reason(): AgentError {
+    return this.availability.reason();
+  }
+
+  /** Resolves when its state changes, or after `ms`. */
+  nextChange(cancellation: Cancellation, ms: number): Promise<void> {
+    return this.availability.nextChange(cancellation, ms);
   }
 
   get keys(): readonly ServedKey[] {

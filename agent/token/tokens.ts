@@ -1,5 +1,6 @@
 /** All tokens: finds the one key that a URI selects. */
 import { AgentError, parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
+import type { Cancellation } from '../cancellation.js';
 import { selects, type ServedKey } from './served-key.js';
 import type { Token } from './token.js';
 
@@ -54,6 +55,30 @@ export class Tokens {
     return found;
   }
 
+  /**
+   * The same, for a key that may be among those of a token that is being opened or unlocked: a server that starts beside
+   * the agent waits for it.
+   * @param withinMs   the longest wait
+   */
+  async findAwaited(
+    text: string,
+    visible: (key: ServedKey) => boolean,
+    cancellation: Cancellation,
+    withinMs: number,
+  ): Promise<Found> {
+    const deadline = performance.now() + withinMs;
+    for (;;) {
+      try {
+        return this.find(text, visible);
+      } catch (error) {
+        const awaited = this.all.filter((token) => !token.complete && token.isAwaited);
+        const leftMs = deadline - performance.now();
+        if (!mayAppear(error) || awaited.length === 0 || leftMs <= 0) throw error;
+        await Promise.race(awaited.map((token) => token.nextChange(cancellation, leftMs)));
+      }
+    }
+  }
+
   private remember(text: string, found: Found): void {
     if (this.remembered.size >= rememberedMax) this.remembered.clear();
     this.remembered.set(text, found);
@@ -74,8 +99,7 @@ export class Tokens {
       const message = `no rule allows you a key that matches ${uri.text}; "keyagent keys" lists those that you may use`;
       return new AgentError('DENIED', message);
     }
-    if (unknown.state === 'absent')
-      return new AgentError('TOKEN_ABSENT', `token ${unknown.name} is not there: ${unknown.detail}`);
+    if (unknown.state === 'absent') return unknown.reason();
     return new AgentError(
       'LOCKED',
       `no key that is known so far matches ${uri.text}; unlock ${unknown.name} once so that all its keys are known`,
@@ -85,6 +109,11 @@ export class Tokens {
   private names(): string {
     return this.all.map(({ name }) => name).join(', ');
   }
+}
+
+/** Some token's keys are not all known. */
+function mayAppear(error: unknown): boolean {
+  return error instanceof AgentError && (error.code === 'TOKEN_ABSENT' || error.code === 'LOCKED');
 }
 
 function ambiguous(text: string, candidates: readonly Found[]): AgentError {
