@@ -10,6 +10,7 @@ import { FrameReader, decodeReply, encodeRequest, errorCode, limits, type Reply 
 import { Cleanup } from './support/cleanup.js';
 import { runCommand, type CommandResult } from './support/command.js';
 import { deploy, type Deployment } from './support/deployment.js';
+import { frameStorm } from './support/frame-storm.js';
 import { keyagentd, root, softHsmModule } from './support/paths.js';
 
 const cleanup = new Cleanup();
@@ -139,6 +140,18 @@ test('each vector of malformed frames gets its error, and the agent serves on', 
     const code = reply !== undefined && 'error' in reply ? errorCode(reply.error.code) : undefined;
     assert.equal(code, vector.code, vector.name);
   }
+  await assertServes();
+});
+
+test('ten thousand generated frames end in an error, a reply or nothing, and the agent serves on', async (t) => {
+  const { socket, controlSocket, daemon } = deployment.agent;
+  const seed = Date.now() % 0x7fff_ffff;
+  const sockets = { client: socket, control: controlSocket };
+  const storm = await frameStorm({ sockets, frames: 10_000, seed });
+  t.diagnostic(`seed ${seed}: ${JSON.stringify(storm)}`);
+  assert.ok(daemon.running);
+  assert.equal(storm['INTERNAL'], undefined, daemon.log);
+  for (const answer of ['MALFORMED', 'TOO_LARGE', 'nothing']) assert.ok((storm[answer] ?? 0) > 100, answer);
   await assertServes();
 });
 
