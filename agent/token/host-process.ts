@@ -207,12 +207,12 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     if (this.pending.size === 0) this.emit('idle');
   }
 
-  /** All requests of one turn of the event loop leave in one write. */
+  /** All requests of one turn of the event loop, of whatever clients were read in it, leave in one write. */
   private write(frame: Buffer): void {
     if (!this.corked) {
       this.corked = true;
       this.channel.cork();
-      process.nextTick(() => {
+      setImmediate(() => {
         this.corked = false;
         this.channel.uncork();
       });
