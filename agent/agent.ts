@@ -41,7 +41,6 @@ export class Agent {
   private readonly audit: AuditLog;
   private readonly revocation: Revocation;
   private readonly cards: OperatorCards;
-  private readonly startedAt = Date.now();
   private readonly listeners: Listener[] = [];
   private readonly connections: Connections;
   private readonly rates = new RateLimits();
@@ -229,7 +228,6 @@ export class Agent {
       requestTimeoutMs: config.requestTimeoutMs,
       holdMs: config.holdMs,
       agent: agentName,
-      startedAt: this.startedAt,
       isRevoked: () => this.revocation.hasAny(tokens.all),
     };
   }
@@ -244,7 +242,6 @@ export class Agent {
       revocation: this.revocation,
       audit: this.audit,
       agent: agentName,
-      startedAt: this.startedAt,
       connections: this.connections,
       reload: (peer) => this.reload(peer),
       stop: (peer) => this.stop('an operator said stop', peer),

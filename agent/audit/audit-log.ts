@@ -37,7 +37,7 @@ export class AuditLog {
   private failing = false;
   private unrecorded = 0;
   private syncTimer: NodeJS.Timeout | undefined;
-  private publishedAt = 0;
+  private publishedAt = -Infinity;
 
   /** Writes nothing yet: another agent may still be at it. Throws CONFIGURATION where there can be no log. */
   constructor(private readonly settings: AuditSettings) {
@@ -168,7 +168,7 @@ export class AuditLog {
           if (writer !== this.writer) return;
           this.syncTimer = undefined;
           if (!writer.isSynced) this.syncLater(writer);
-          if (Date.now() - this.publishedAt >= publishEveryMs) this.publish(writer);
+          if (performance.now() - this.publishedAt >= publishEveryMs) this.publish(writer);
         },
         (error: unknown) => {
           if (writer === this.writer) this.fail(error, 0);
@@ -178,7 +178,7 @@ export class AuditLog {
   }
 
   private publish({ anchor: { seq, hash } }: LogWriter): void {
-    this.publishedAt = Date.now();
+    this.publishedAt = performance.now();
     try {
       this.settings.publish?.({ seq, hash });
     } catch (error) {

@@ -22,7 +22,6 @@ export interface ControlContext {
   readonly revocation: Revocation;
   readonly audit: AuditLog;
   readonly agent: string;
-  readonly startedAt: number;
   readonly rules: readonly Rule[];
   readonly connections: Iterable<Connection>;
   /** Reads the configuration again; rejects with CONFIGURATION and changes nothing when it is bad. */
@@ -128,7 +127,7 @@ function status(context: ControlContext): Result<'status'> {
   return {
     agent: context.agent,
     pid: process.pid,
-    uptime: Math.floor((Date.now() - context.startedAt) / 1000),
+    uptime: Math.floor(process.uptime()),
     revoked: context.revocation.hasAny(context.tokens.all),
     tokens: context.tokens.all.map((token) => tokenStatus(token, context)),
     prompts: context.tokens.all.flatMap((token) => prompts(token, context)).slice(0, promptsMax),

@@ -16,8 +16,6 @@ export interface Context {
   readonly holdMs: number;
   /** keyagent and its version. */
   readonly agent: string;
-  /** Milliseconds since 1970. */
-  readonly startedAt: number;
   readonly isRevoked: () => boolean;
 }
 

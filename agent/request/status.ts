@@ -10,7 +10,7 @@ export function status(
   return Promise.resolve({
     agent: context.agent,
     pid: process.pid,
-    uptime: Math.floor((Date.now() - context.startedAt) / 1000),
+    uptime: Math.floor(process.uptime()),
     revoked: context.isRevoked(),
     tokens: context.tokens.all.map(({ name, state }) => ({ name, state })),
   });

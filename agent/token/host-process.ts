@@ -59,6 +59,7 @@ export interface HostSettings {
 interface Pending {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: AgentError) => void;
+  /** As performance.now() counts: who sets the clock during a login must not have it taken for hung. */
   readonly killAt: number;
 }
 
@@ -132,7 +133,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
       this.exited(this.hung ? 'deadline' : how);
     });
     this.hangCheck = setInterval(() => {
-      this.killIfHung(Date.now());
+      this.killIfHung(performance.now());
     }, hangCheckMs).unref();
   }
 
@@ -150,7 +151,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
       this.pending.set(id, {
         resolve: resolve as (result: unknown) => void,
         reject,
-        killAt: Date.now() + limitMs,
+        killAt: performance.now() + limitMs,
       });
       this.write(encodeFrame(packr.pack([id, operation, params])));
     });

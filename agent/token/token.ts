@@ -61,7 +61,7 @@ export class Token extends EventEmitter<TokenEvents> {
   private stopped = false;
   /** Requests that are unanswered. */
   private asked = 0;
-  /** Milliseconds since 1970. */
+  /** As performance.now() counts. */
   private openedAt = 0;
   private opening: Promise<void> | undefined;
 
@@ -198,7 +198,7 @@ export class Token extends EventEmitter<TokenEvents> {
         this.setState('locked', `run "keyagent unlock ${this.name}"`);
       }
       this.retryMs = retryMs.first;
-      this.openedAt = Date.now();
+      this.openedAt = performance.now();
       this.emit('opened');
     } catch (error) {
       this.openFailed(error);
@@ -329,7 +329,7 @@ export class Token extends EventEmitter<TokenEvents> {
     if (this.state === 'unlocked' && !othersServe) {
       this.setState('unlocking', `the token host ended (${how}) and restarts`);
     }
-    const crashesAtOnce = Date.now() - this.openedAt < retryMs.first;
+    const crashesAtOnce = performance.now() - this.openedAt < retryMs.first;
     if (this.state === 'absent') this.openLater(searchMs);
     else if (crashesAtOnce) this.openLater(retryMs.first);
     else void this.open();
