@@ -177,12 +177,14 @@ export class Agent {
     const noted = this.audit.note({ event: 'stop', peer, outcome: 'ok' });
     notifySystemd('STOPPING=1');
     for (const listener of this.listeners) listener.close();
-    // From here on no login succeeds: a stop is not undone by one that was under way.
-    this.served.now.broker.stop();
+    // From here on no login stands: a stop is not undone by one that was under way. It comes to its end all the same:
+    // killed inside C_Login, a host would leave a PIN behind that counts as tried.
+    let loggingIn = true;
+    void this.served.now.broker.stop().then(() => (loggingIn = false));
     this.cards.stop();
-    const deadline = Date.now() + drainMs;
+    const deadline = performance.now() + drainMs;
     const poll = setInterval(() => {
-      if (this.connections.busy && Date.now() < deadline) return;
+      if ((this.connections.busy || loggingIn) && performance.now() < deadline) return;
       clearInterval(poll);
       this.finish();
     }, 20);

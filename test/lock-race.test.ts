@@ -132,6 +132,19 @@ test('a stop during C_Login is remembered, and the login does not undo it', asyn
   assert.equal(await agent.settled('web'), 'locked');
 });
 
+test('SIGTERM during a login lets it come to its end: the next start needs no hands', async (t) => {
+  const { agent } = await deploySlow(t);
+  await agent.daemon.stop();
+  moduleOf(agent).setFaults('C_Login sleep_ms=1000');
+  const before = sleeps(agent, 'C_Login');
+  await agent.start();
+  await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') > before);
+  await agent.daemon.stop();
+  moduleOf(agent).setFaults();
+  await agent.start();
+  assert.equal(await agent.settled('web'), 'unlocked');
+});
+
 test('two locks at once and a lock under load leave one healthy host', async (t) => {
   const { agent } = await deploySlow(t);
   const host = hostOf(agent);

@@ -59,9 +59,12 @@ export class Broker {
     }
   }
 
-  /** Ends every login that is under way and wipes what is kept; the tokens themselves are stopped by their owner. */
-  stop(): void {
-    for (const { unlocker } of this.wards) void unlocker.stop();
+  /**
+   * No login stands from here on, and what is kept is wiped; the tokens themselves are stopped by their owner. Settles when
+   * the logins that are under way have come to their end.
+   */
+  async stop(): Promise<void> {
+    await Promise.all(this.wards.map(({ unlocker }) => unlocker.stop()));
   }
 
   private ward(token: Token): Ward {
