@@ -4,7 +4,6 @@
  */
 import { AgentError, type SourceName } from '@keyagent/protocol';
 import { codeOf, refusal, requireAutomaticLogin, type LoginParts, type Logins } from './logins.js';
-import type { Revocation } from './revocation.js';
 import { wipe } from './secret-bytes.js';
 
 /** Until sources that may recover are asked again, milliseconds: servers may start later than this machine. */
@@ -21,7 +20,7 @@ export class AutomaticUnlock {
    * @param onUnlocked   after a login that was not one of a host that restarted
    */
   constructor(
-    private readonly parts: LoginParts & { readonly revocation: Revocation },
+    private readonly parts: LoginParts,
     private readonly logins: Logins,
     private readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>,
     private readonly onUnlocked: () => void,

@@ -12,6 +12,7 @@ import type { Token } from '../token/token.js';
 import type { KnownSerial } from './known-serial.js';
 import type { PinBudget } from './pin-budget.js';
 import { RetainedPin } from './retained-pin.js';
+import type { Revocation } from './revocation.js';
 import type { SourceAnswers } from './source-answers.js';
 
 export interface LoginParts {
@@ -19,6 +20,7 @@ export interface LoginParts {
   readonly budget: PinBudget;
   readonly serial: KnownSerial;
   readonly answers: SourceAnswers;
+  readonly revocation: Revocation;
   readonly audit: AuditLog;
   readonly log: Log;
 }
@@ -105,8 +107,11 @@ export class Logins {
   }
 
   private succeeded(source: SourceName, pin: Uint8Array | undefined): void {
-    const { token, answers } = this.parts;
+    const { token, answers, revocation } = this.parts;
     this.endedBecause = undefined;
+    this.written(() => {
+      revocation.remove(token.name);
+    });
     this.retain(source, pin);
     answers.unlocked(source);
     token.setState('unlocked', `unlocked by ${source}`);

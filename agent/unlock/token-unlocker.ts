@@ -13,7 +13,6 @@ import { Lifetime } from './lifetime.js';
 import { Logins, refusal, type LoginParts } from './logins.js';
 import { requireLoginPossible } from './login-possible.js';
 import { Prompts } from './prompts.js';
-import type { Revocation } from './revocation.js';
 import { wipe } from './secret-bytes.js';
 
 export interface OperatorUnlock {
@@ -30,7 +29,6 @@ export interface OperatorUnlock {
 }
 
 export interface UnlockerParts extends LoginParts {
-  readonly revocation: Revocation;
   /** Called at each lock, whoever or whatever locks. */
   readonly onLock: () => void;
 }
@@ -183,7 +181,7 @@ export class TokenUnlocker {
     { pin: given, source: asked, force = false }: OperatorUnlock,
     locks: number,
   ): Promise<void> {
-    const { token, revocation, answers, audit } = this.parts;
+    const { token, answers, audit } = this.parts;
     audit.requireWritable();
     const onPinPad = given === undefined && (asked ?? 'card') === 'card' && token.hasPinPad;
     const pin = asked === undefined || onPinPad ? given : await answers.ask(asked);
@@ -194,7 +192,6 @@ export class TokenUnlocker {
       else token.setState('unlocking', 'an operator is logging in');
       await this.login(source, pin, locks);
       this.automatic.stop();
-      revocation.remove(token.name);
     } finally {
       wipe(pin);
     }
