@@ -105,13 +105,18 @@ test('cards that were given for a removal are forgotten when the token locks by 
 });
 
 test('what operators do with cards is in the audit log: who, which card, what came of it', async (t) => {
-  const cards = await deployCards(cleanupAfter(t), 2);
+  const cards = await deployCards(cleanupAfter(t), 4);
+  const { agent } = cards;
   await cards.enrol(2);
-  await cards.agent.keyagent(['unlock', 'web', '--source', 'card', '--stdin', '--card', 'ops1'], {
+  await agent.keyagent(['unlock', 'web', '--source', 'card', '--stdin', '--card', 'ops1'], {
     input: 'wrong\n',
   });
   await cards.unlock([1, 2]);
-  const lines = auditOf(cards.agent)
+  const remove = (card: string, ...how: string[]) => ['card', 'remove', 'web', card, '--stdin', ...how];
+  assert.equal((await agent.keyagent(remove('ops4', '--pin'), { input: 'wrong\n' })).status, 77);
+  await agent.mustKeyagent(remove('ops4', '--pin'), { input: cards.token.pin });
+  await agent.mustKeyagent(remove('ops3', ...cards.options(1, 2)), { input: cards.pins(1, 2) });
+  const lines = auditOf(agent)
     .filter(({ event }) => event.startsWith('card-') || event === 'unlock')
     .map(({ event, uid, token, source, cards: given, outcome }) => {
       const labels =
@@ -122,11 +127,18 @@ test('what operators do with cards is in the audit log: who, which card, what ca
   assert.deepEqual(lines, [
     `card-give ${uid} web  ops1 ok`,
     `card-give ${uid} web  ops2 ok`,
-    `card-enrol ${uid} web  ops1,ops2 ok`,
+    `card-give ${uid} web  ops3 ok`,
+    `card-give ${uid} web  ops4 ok`,
+    `card-enrol ${uid} web  ops1,ops2,ops3,ops4 ok`,
     `card-give ${uid} web  ops1 PIN_INCORRECT`,
     `card-give ${uid} web  ops1 ok`,
     `card-give ${uid} web  ops2 ok`,
     `unlock ${uid} web card ops1,ops2 ok`,
+    `card-remove ${uid} web  ops4 PIN_INCORRECT`,
+    `card-remove ${uid} web  ops4 ok`,
+    `card-give ${uid} web  ops1 ok`,
+    `card-give ${uid} web  ops2 ok`,
+    `card-remove ${uid} web  ops3 ok`,
   ]);
 });
 

@@ -9,7 +9,7 @@ import type { Agent } from './support/agent.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
 import { mustRun } from './support/command.js';
 import { deploy } from './support/deployment.js';
-import { childrenOf } from './support/proc.js';
+import { childrenOf, scanMemory } from './support/proc.js';
 import { startSessionKeyring } from './support/session-keyring.js';
 import { waitFor } from './support/wait.js';
 
@@ -104,6 +104,63 @@ test('each of three sources is asked when the ones before have nothing to give',
   assert.match(await answer(agent, 'credential'), /there is no credential keyagent\.web\.pin/);
   assert.match(await answer(agent, 'clevis'), /there is no .*web\.pin\.jwe/);
   assert.equal(agent.calls('C_Login'), before + 1);
+});
+
+test('of three hosts one tries a wrong PIN, at whichever start, and with the right one each start needs no hands', async (t) => {
+  const { agent, credential } = await budget(t, { tokenSettings: { hosts: 3 } });
+  const right = readFileSync(credential);
+  writeFileSync(credential, 'stale-pin');
+  const before = agent.calls('C_Login');
+  assert.equal(await startAndAnswer(agent, 'credential'), 'the token refused its PIN');
+  assert.match(await startAndAnswer(agent, 'credential'), /was refused or never confirmed/);
+  assert.equal(agent.calls('C_Login'), before + 1);
+  writeFileSync(credential, right);
+  for (const start of [1, 2]) {
+    assert.equal(await startAndAnswer(agent, 'credential'), 'unlocked the token');
+    assert.equal(agent.calls('C_Login'), before + 1 + 3 * start);
+  }
+});
+
+const saysLoggedIn = 'C_Login rv=0x100';
+
+async function assertProvedNothing(agent: Agent, logins: number, pin: string): Promise<void> {
+  await waitFor(
+    'a host took the place of the one that said so',
+    () => childrenOf(agent.daemon.pid).length === 1,
+  );
+  assert.equal(agent.calls('C_Login'), logins);
+  for (const pid of [agent.daemon.pid, hostOf(agent)])
+    assert.equal(scanMemory(pid, { pin: Buffer.from(pin) }).size, 0);
+}
+
+test('a wrong PIN from a source unlocks nothing where the module says that it is logged in already', async (t) => {
+  const { agent, credential } = await budget(t);
+  const wrong = 'a-pin-from-a-source';
+  writeFileSync(credential, wrong);
+  agent.counting?.setFaults(saysLoggedIn);
+  const before = agent.calls('C_Login');
+  await agent.start();
+  assert.match(await answer(agent, 'credential'), /the module says that it is logged in already/);
+  await waitFor('the next host gets none', async () => (await agent.tokenState('web')) === 'pin-blocked');
+  await assertProvedNothing(agent, before + 1, wrong);
+});
+
+test('nor does a wrong PIN of an operator, and it is not kept', async (t) => {
+  const { agent, credential } = await budget(t);
+  const wrong = 'a-pin-of-an-operator';
+  rmSync(credential);
+  await agent.start();
+  await answer(agent, 'credential');
+  agent.counting?.setFaults(saysLoggedIn);
+  const before = agent.calls('C_Login');
+  const rests = (): number => agent.daemon.log.split('"PIN source: waits for an operator"').length;
+  const restsBefore = rests();
+  const { status, stderr } = await agent.keyagent(['unlock', '--stdin'], { input: wrong });
+  assert.equal(status, 75, stderr);
+  assert.match(stderr, /the module says that it is logged in already/);
+  await waitFor('the next host gets none', () => rests() > restsBefore);
+  assert.equal(await agent.tokenState('web'), 'locked');
+  await assertProvedNothing(agent, before + 1, wrong);
 });
 
 test('at the final try there is no automatic C_Login; an operator may insist', async (t) => {

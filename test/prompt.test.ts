@@ -192,6 +192,19 @@ test('the question goes when the command is told to end, and when the agent ends
   assert.deepEqual(questions(serial), []);
 });
 
+test('a question about a token that a reload replaces goes, and says why', async (t) => {
+  const { agent, cleanup, env } = await locked(t);
+  const terminal = new Terminal(cleanup, `${keyagentCommand} unlock`, env);
+  await terminal.shows(/PIN of token web/);
+  await waitFor('the agent knows of the question', async () =>
+    (await agent.mustKeyagent(['status'])).includes('asks uid'),
+  );
+  agent.configure(({ token: [web = {}] }) => Object.assign(web, { sessions: 2 }));
+  await agent.mustKeyagent(['reload']);
+  assert.equal(await terminal.end(), 69);
+  assert.match(terminal.screen, /keyagent: a reload took it out of service/);
+});
+
 test('started before the token is there, as at boot, it waits for it and then asks', { skip }, async (t) => {
   const { agent, cleanup, pin, serial, env } = await locked(t);
   await agent.daemon.stop();
