@@ -274,10 +274,13 @@ function fillUp(ballast: string): void {
 }
 
 /** Signs until the page that the log has already is full too. */
-async function firstRefusal(agent: Agent, tries: number): Promise<CommandResult | undefined> {
+async function firstRefusal(
+  agent: Agent,
+  tries: number,
+): Promise<(CommandResult & { signed: number }) | undefined> {
   for (let i = 0; i < tries; i++) {
     const result = await agent.keyagent(signing, { input: message });
-    if (result.status !== 0) return result;
+    if (result.status !== 0) return { ...result, signed: i };
   }
   return undefined;
 }
@@ -293,6 +296,8 @@ test(
     const refusal = await firstRefusal(agent, 20);
     assert.equal(refusal?.status, 70);
     assert.match(refusal.stderr, /^keyagent: the audit log cannot be written/);
+    // The very request that could not be recorded was refused.
+    assert.equal(linesOf(file).filter(({ event }) => event === 'sign').length, refusal.signed);
     assert.equal((await agent.keyagent(signing, { input: message })).status, 70);
     await agent.mustKeyagent(['lock']);
     assert.equal((await agent.keyagent(['unlock', '--stdin'], { input: '7412-pin\n' })).status, 70);
@@ -324,6 +329,26 @@ test('a full disk: "count" goes on, and says how much is not written down', asRo
   assert.equal(signed + Number(opening?.unrecorded), 21);
   assert.equal((await verify(agent)).status, 0);
 });
+
+test(
+  'a full disk: a reload to "count", and to "deny" again, holds from the next request on',
+  asRoot,
+  async (t) => {
+    const cleanup = cleanupAfter(t);
+    const { file, ballast } = await mountSmallDisk(t, cleanup);
+    const agent = await startAudited(cleanup, { file });
+    fillUp(ballast);
+    assert.equal((await firstRefusal(agent, 20))?.status, 70);
+    for (const [onError, status] of [
+      ['count', 0],
+      ['deny', 70],
+    ] as const) {
+      agent.configure(({ audit }) => (audit.on_error = onError));
+      await agent.mustKeyagent(['reload']);
+      assert.equal((await agent.keyagent(signing, { input: message })).status, status);
+    }
+  },
+);
 
 test('an agent that finds its disk full starts, and serves when there is room', asRoot, async (t) => {
   const cleanup = cleanupAfter(t);

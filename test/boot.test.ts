@@ -29,9 +29,6 @@ name = "program"
 keys = "pkcs11:object=www"
 exe = ["${process.execPath}"]
 operations = ["sign"]
-
-[audit]
-journald = true
 `;
 const credential = '/etc/credstore.encrypted/keyagent.web.pin';
 const units = ['keyagent.service', 'keyagent.socket', 'keyagent-control.socket'];
@@ -183,6 +180,13 @@ test('the units as they are shipped', async (t) => {
     assert.deepEqual(await sign(machine, 'web.service', { properties }), { status: 0, stderr: '' });
     const another = [...asWwwData, `Environment=KEYAGENT_SOCK=${socket}`];
     assert.equal((await sign(machine, 'web.service', { properties: another })).status, 77);
+  });
+
+  await t.test('systemctl reload takes over a changed file', async () => {
+    await machine.write('/etc/keyagent/keyagent.toml', `${config}\n[audit]\njournald = true\n`);
+    await machine.mustRun('systemctl', ['reload', 'keyagent']);
+    await waitFor('it is reloaded', async () => (await journal(machine)).includes('configuration reloaded'));
+    assert.equal((await sign(machine, 'web.service')).status, 0, 'and is unlocked as before');
   });
 
   await t.test('systemctl stop revokes: nobody starts the agent by connecting', async () => {

@@ -120,18 +120,23 @@ function pick<T>(list: readonly T[], random: Random): T {
   return list[random(list.length)] as T;
 }
 
-/** Requests in these bytes that the agent accepts, as far as it comes. */
+/** Requests in these bytes that the agent may accept. */
 function requestsIn(bytes: Buffer, face: Face): Map<number, Method> {
   const methodOf = new Map<number, Method>();
-  try {
-    for (const body of new FrameReader(limits.frame).push(bytes)) {
-      const incoming = decodeIncoming(body, face);
-      if (isRequest(incoming)) methodOf.set(incoming.id, incoming.method);
-    }
-  } catch (error) {
-    if (!(error instanceof AgentError)) throw error;
+  for (const body of refusedAsNone(() => new FrameReader(limits.frame).push(bytes)) ?? []) {
+    const incoming = refusedAsNone(() => decodeIncoming(body, face));
+    if (incoming !== undefined && isRequest(incoming)) methodOf.set(incoming.id, incoming.method);
   }
   return methodOf;
+}
+
+function refusedAsNone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof AgentError) return undefined;
+    throw error;
+  }
 }
 
 /** @throws when the agent hangs, or says what is no reply */
