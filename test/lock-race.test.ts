@@ -13,8 +13,11 @@ import { waitFor } from './support/wait.js';
 const keys = [{ label: 'www', type: 'EC:prime256v1' }] as const;
 
 /** An unlocked agent whose module can be slowed down, and whose credential would unlock it without hands. */
-async function deploySlow(t: TestContext): Promise<Deployment> {
-  const deployment = await deploy(cleanupAfter(t), { keys, agent: { counted: true, credential: true } });
+async function deploySlow(t: TestContext, tokenSettings: Record<string, unknown> = {}): Promise<Deployment> {
+  const deployment = await deploy(cleanupAfter(t), {
+    keys,
+    agent: { counted: true, credential: true, tokenSettings },
+  });
   assert.equal(await deployment.agent.settled('web'), 'unlocked');
   return deployment;
 }
@@ -50,17 +53,20 @@ async function assertStaysLocked(agent: Agent): Promise<void> {
   assert.equal(cachedKeys(agent), 1);
 }
 
-test("a lock during an operator's C_Login wins: the login does not stand", async (t) => {
-  const { agent, token } = await deploySlow(t);
-  await agent.mustKeyagent(['lock']);
-  moduleOf(agent).setFaults('C_Login sleep_ms=4000');
-  const before = sleeps(agent, 'C_Login');
-  const unlock = agent.keyagent(['unlock', '--stdin'], { input: `${token.pin}\n` });
-  await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') > before);
-  await agent.mustKeyagent(['lock']);
-  assert.notEqual((await unlock).status, 0);
-  await assertStaysLocked(agent);
-});
+for (const hosts of [1, 2]) {
+  test(`a lock during an operator's C_Login, the last of ${hosts}, wins: the login does not stand`, async (t) => {
+    const { agent, token } = await deploySlow(t, { hosts });
+    await agent.mustKeyagent(['lock']);
+    moduleOf(agent).setFaults(`C_Login sleep_ms=${4000 / hosts}`);
+    const before = sleeps(agent, 'C_Login');
+    const unlock = agent.keyagent(['unlock', '--stdin'], { input: `${token.pin}\n` });
+    await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') === before + hosts);
+    await agent.mustKeyagent(['lock']);
+    assert.notEqual((await unlock).status, 0);
+    assert.equal(await agent.tokenState('web'), 'locked');
+    await assertStaysLocked(agent);
+  });
+}
 
 test('a lock during the automatic login after a host restart wins', async (t) => {
   const { agent } = await deploySlow(t);
