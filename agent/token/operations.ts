@@ -2,11 +2,12 @@
  * Sign and decrypt on one token: who has a turn, which host does it, and what runs once more after a failure in which
  * the token did nothing, or nobody knows what it did.
  */
+import { EventEmitter, once } from 'node:events';
 import { AgentError, type ErrorCode } from '@keyagent/protocol';
 import type { Cancellation } from '../cancellation.js';
 import type { HostParams, HostResult } from '../host/host-protocol.js';
 import type { Availability } from './availability.js';
-import type { FairQueue, LaneName } from './fair-queue.js';
+import { FairQueue, type LaneName } from './fair-queue.js';
 import { HostLost } from './host-process.js';
 import type { HostSlot, OneUse } from './host-slot.js';
 import type { ServedKey } from './served-key.js';
@@ -32,10 +33,11 @@ export type ContextLogin = <T>(
 ) => Promise<T>;
 
 export interface OperationParts {
+  /** Name of the token, for errors. */
+  readonly token: string;
+  /** Sessions of all its hosts. */
+  readonly places: number;
   readonly availability: Availability;
-  readonly queue: FairQueue;
-  /** For keys that ask for the PIN at every use: one at a time, and in nobody else's place. */
-  readonly pinQueue: FairQueue;
   readonly slots: readonly HostSlot[];
   readonly contextLogin: ContextLogin;
   /** A host has no login any more, and nobody ended it. */
@@ -47,25 +49,57 @@ interface Attempt {
   sentAfter?: number | undefined;
 }
 
+/** Requests of one token that wait for their turn. */
+const waitingMax = 4096;
 /** What a module says once the login or the token is gone: some call that any error. */
 const goneCodes: readonly ErrorCode[] = ['LOCKED', 'TOKEN_ABSENT', 'TOKEN_ERROR'];
 
-export class Operations {
+/** 'idle' when nothing is unanswered any more. */
+export class Operations extends EventEmitter<{ idle: [] }> {
   /** Those that a host got since the agent started: tells whether the token is in use. */
   count = 0;
+  /** Requests that are unanswered. */
+  private asked = 0;
+  /** What no session is free for waits here, in turn: a host serves whoever came first. */
+  private readonly queue: FairQueue;
+  /** For keys that ask for the PIN at every use: one at a time, and in nobody else's place. */
+  private readonly pinQueue: FairQueue;
   /** Requests that were in flight when a host crashed run again one at a time. */
   private suspects: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly parts: OperationParts) {}
+  constructor(private readonly parts: OperationParts) {
+    super();
+    this.queue = queueOf(parts.token, parts.places);
+    this.pinQueue = queueOf(parts.token, 1);
+  }
+
+  /** Settles when all that was asked is answered; rejects when the signal fires. */
+  async idle(signal: AbortSignal): Promise<void> {
+    if (this.asked > 0) await once(this, 'idle', { signal });
+  }
 
   async perform<O extends 'sign' | 'decrypt'>(
+    operation: O,
+    key: ServedKey,
+    params: PerformParams<O>,
+    options: PerformOptions,
+  ): Promise<HostResult<O>> {
+    this.asked++;
+    try {
+      return await this.run(operation, key, params, options);
+    } finally {
+      if (--this.asked === 0) this.emit('idle');
+    }
+  }
+
+  private async run<O extends 'sign' | 'decrypt'>(
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
     { lane, cancellation, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
     const attempt: Attempt = {};
-    const queue = key.alwaysAuthenticate ? this.parts.pinQueue : this.parts.queue;
+    const queue = key.alwaysAuthenticate ? this.pinQueue : this.queue;
     const onHost = async (): Promise<HostResult<O>> => {
       // It may have waited long for its turn.
       cancellation.throwIfCancelled();
@@ -135,4 +169,9 @@ export class Operations {
     this.count++;
     return idlest;
   }
+}
+
+function queueOf(token: string, places: number): FairQueue {
+  const busy = `token ${token} has too many requests waiting; try again`;
+  return new FairQueue({ places, waiting: waitingMax, busy, retryAfterMs: 100 });
 }

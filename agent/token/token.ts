@@ -2,18 +2,18 @@
  * One configured token: its state, its keys and its hosts. Requests enter by `perform`; logins by `login` and `lock`.
  * It knows nothing of PIN sources: it says `opened` when a host waits for a login, and somebody logs it in.
  */
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
 import type { Cancellation } from '../cancellation.js';
 import type { TokenConfig } from '../config/config.js';
 import type { HostResult, TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
-import { FairQueue } from './fair-queue.js';
 import type { HostEnd, HostLimits } from './host-process.js';
 import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
+import { Opening } from './opening.js';
 import { Operations, type ContextLogin, type PerformOptions, type PerformParams } from './operations.js';
 import { Rescan } from './rescan.js';
 import type { ServedKey } from './served-key.js';
@@ -24,13 +24,6 @@ export interface TokenLimits extends HostLimits {
   readonly holdMs: number;
 }
 
-/** Requests of one token that wait for their turn. */
-const waitingMax = 4096;
-/** Until a token that failed to open is opened again. */
-const retryMs = { first: 1000, last: 30_000 };
-/** How often a token that is not there is looked for. */
-const searchMs = 500;
-
 interface TokenEvents {
   state: [TokenState];
   /** Its public data is another one than before, or it is new or gone. */
@@ -40,8 +33,6 @@ interface TokenEvents {
   /** The token was removed, or dropped its login, under on_removal = "lock". */
   left: [];
   hostEnded: [HostEnd | 'removed'];
-  /** Nothing is unanswered. */
-  idle: [];
 }
 
 export class Token extends EventEmitter<TokenEvents> {
@@ -56,14 +47,7 @@ export class Token extends EventEmitter<TokenEvents> {
   private readonly table: KeyTable;
   private readonly rescans: Rescan;
   private readonly slots: readonly HostSlot[];
-  private retryMs = retryMs.first;
-  private retry: NodeJS.Timeout | undefined;
-  private stopped = false;
-  /** Requests that are unanswered. */
-  private asked = 0;
-  /** As performance.now() counts. */
-  private openedAt = 0;
-  private opening: Promise<void> | undefined;
+  private readonly opening: Opening;
 
   /** @param config  what hosts are started with never changes; a reload may change the rest */
   constructor(
@@ -92,18 +76,20 @@ export class Token extends EventEmitter<TokenEvents> {
       },
     };
     this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, limits, callbacks));
-    const queueOf = (places: number): FairQueue =>
-      new FairQueue({
-        places,
-        waiting: waitingMax,
-        busy: `token ${config.name} has too many requests waiting; try again`,
-        retryAfterMs: 100,
-      });
+    this.opening = new Opening({
+      slots: this.slots,
+      found: (info) => {
+        this.info = info;
+      },
+      opened: () => this.opened(),
+      failed: (error, absent) => {
+        this.openFailed(error, absent);
+      },
+    });
     this.operations = new Operations({
+      token: config.name,
+      places: config.sessions * config.hosts,
       availability: this.availability,
-      // What no session is free for waits here, in turn: a host serves whoever came first.
-      queue: queueOf(config.sessions * config.hosts),
-      pinQueue: queueOf(1),
       slots: this.slots,
       contextLogin: (key, cancellation, use) => this.contextLogin(key, cancellation, use),
       loginLost: () => {
@@ -180,33 +166,7 @@ export class Token extends EventEmitter<TokenEvents> {
 
   /** Starts the hosts that do not run and reads the token's public data. Emits `opened` when a login is wanted. */
   open(): Promise<void> {
-    clearTimeout(this.retry);
-    this.opening ??= this.openNow().finally(() => {
-      this.opening = undefined;
-    });
-    return this.opening;
-  }
-
-  private async openNow(): Promise<void> {
-    try {
-      // One that ended while another opened is started again as well.
-      for (let slot = this.closedSlot(); slot !== undefined; slot = this.closedSlot())
-        this.info = await slot.open();
-      if (this.stopped) return;
-      if (this.state !== 'unlocked' && this.state !== 'unlocking') {
-        await this.rescan();
-        this.setState('locked', `run "keyagent unlock ${this.name}"`);
-      }
-      this.retryMs = retryMs.first;
-      this.openedAt = performance.now();
-      this.emit('opened');
-    } catch (error) {
-      this.openFailed(error);
-    }
-  }
-
-  private closedSlot(): HostSlot | undefined {
-    return this.stopped ? undefined : this.slots.find(({ alive }) => !alive);
+    return this.opening.now();
   }
 
   /**
@@ -224,7 +184,7 @@ export class Token extends EventEmitter<TokenEvents> {
   /** The token as it is now: flags change with every failed login. */
   async refreshInfo(): Promise<TokenInfo> {
     // Who asks right after the start waits for the hosts.
-    await this.opening;
+    await this.opening.settled();
     const slot = this.slots.find(({ alive }) => alive);
     if (slot === undefined) throw this.availability.reason();
     this.info = await slot.refreshInfo();
@@ -244,14 +204,13 @@ export class Token extends EventEmitter<TokenEvents> {
 
   /** Starts no host and wants no login any more; what was asked of it so far is still answered. */
   retire(): void {
-    this.stopped = true;
-    clearTimeout(this.retry);
+    this.opening.stop();
     this.rescans.stop();
   }
 
   /** Settles when all that was asked of it is answered; rejects when the signal fires. */
-  async idle(signal: AbortSignal): Promise<void> {
-    if (this.asked > 0) await once(this, 'idle', { signal });
+  idle(signal: AbortSignal): Promise<void> {
+    return this.operations.idle(signal);
   }
 
   stop(): void {
@@ -266,14 +225,11 @@ export class Token extends EventEmitter<TokenEvents> {
     params: PerformParams<O>,
     options: PerformOptions,
   ): Promise<HostResult<O>> {
-    this.asked++;
     try {
       return await this.operations.perform(operation, key, params, options);
     } catch (error) {
       if (isRotation(error)) this.rescans.soon();
       throw error;
-    } finally {
-      if (--this.asked === 0) this.emit('idle');
     }
   }
 
@@ -282,7 +238,7 @@ export class Token extends EventEmitter<TokenEvents> {
    * becomes of requests, and whether its return is the end of it.
    */
   left(why: string): void {
-    if (this.stopped || !this.isThere) return;
+    if (this.opening.stopped || !this.isThere) return;
     const { onRemoval } = this.config;
     const wasUnlocked = this.state === 'unlocked' || this.state === 'unlocking';
     this.setState('absent', why);
@@ -292,7 +248,7 @@ export class Token extends EventEmitter<TokenEvents> {
       if (onRemoval === 'lock') slot.kill();
     }
     if (onRemoval === 'lock') this.emit('left');
-    this.openLater(0);
+    this.opening.soon();
   }
 
   private async readKeys(): Promise<void> {
@@ -303,41 +259,34 @@ export class Token extends EventEmitter<TokenEvents> {
     else await table.readPublic(slot, info);
   }
 
-  private openFailed(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    const absent = error instanceof AgentError && error.code === 'TOKEN_ABSENT';
-    if (!absent) this.log.error('token cannot be opened', { token: this.name, error });
-    this.setState(absent ? 'absent' : 'failed', message);
-    if (absent) {
-      this.openLater(searchMs);
-    } else {
-      this.openLater(this.retryMs);
-      this.retryMs = Math.min(this.retryMs * 2, retryMs.last);
+  private async opened(): Promise<void> {
+    if (this.state !== 'unlocked' && this.state !== 'unlocking') {
+      await this.rescan();
+      this.setState('locked', `run "keyagent unlock ${this.name}"`);
     }
+    this.emit('opened');
   }
 
-  private openLater(ms: number): void {
-    clearTimeout(this.retry);
-    if (!this.stopped) this.retry = setTimeout(() => void this.open(), ms);
+  private openFailed(error: unknown, absent: boolean): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (!absent) this.log.error('token cannot be opened', { token: this.name, error });
+    this.setState(absent ? 'absent' : 'failed', message);
   }
 
   private hostEnded(slot: HostSlot, how: HostEnd): void {
-    if (this.stopped) return;
+    if (this.opening.stopped) return;
     this.emit('hostEnded', this.state === 'absent' ? 'removed' : how);
     this.log.warn(`token host ended: ${how}`, { token: this.name });
     const othersServe = this.slots.some((other) => other !== slot && other.loggedIn);
     if (this.state === 'unlocked' && !othersServe) {
       this.setState('unlocking', `the token host ended (${how}) and restarts`);
     }
-    const crashesAtOnce = performance.now() - this.openedAt < retryMs.first;
-    if (this.state === 'absent') this.openLater(searchMs);
-    else if (crashesAtOnce) this.openLater(retryMs.first);
-    else void this.open();
+    this.opening.again(this.state === 'absent');
   }
 
   /** The token dropped it behind our back. For a token that was out and in again that is all there is to see. */
   private loginLost(): void {
-    if (this.stopped) return;
+    if (this.opening.stopped) return;
     if (this.config.onRemoval === 'lock') {
       this.left('it dropped its login, as a token does that was removed');
       return;
