@@ -41,6 +41,7 @@ export class Agent {
   private readonly audit: AuditLog;
   private readonly revocation: Revocation;
   private readonly cards: OperatorCards;
+  private readonly overflowUid = overflowId('user');
   private readonly listeners: Listener[] = [];
   private readonly connections: Connections;
   private readonly rates = new RateLimits();
@@ -64,7 +65,7 @@ export class Agent {
     this.connections = new Connections({
       dispatch: { client: this.serveClient, control: this.serveOperator },
       agent: agentName,
-      overflowUid: overflowId('user'),
+      overflowUid: this.overflowUid,
       onRefused: (why, about) => {
         log.warn(`connection refused: ${why}`, about);
       },
@@ -241,6 +242,7 @@ export class Agent {
       broker,
       cards: this.cards,
       rules: config.rules,
+      overflowUid: this.overflowUid,
       revocation: this.revocation,
       audit: this.audit,
       agent: agentName,

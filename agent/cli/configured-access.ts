@@ -11,6 +11,7 @@ import {
 } from '@keyagent/protocol';
 import { loadConfig } from '../config/load.js';
 import { configFile, type Surroundings } from '../config/locations.js';
+import { overflowId } from '../config/overflow-id.js';
 import { accessReport } from '../control/check-access.js';
 import { knownKeys } from '../known-keys.js';
 import { explain } from '../policy/explain.js';
@@ -33,7 +34,7 @@ export function configuredAccess(
   if (!mechanismsOf(key.algorithm).includes(use.mechanism)) {
     throw new AgentError('MECHANISM', `${key.uri} is ${key.algorithm}: it cannot do ${params.alg}`);
   }
-  const explanations = explain(imaginedPeer(params), key.attributes, use, config.rules);
+  const explanations = explain(imaginedPeer(params, overflowId('user')), key.attributes, use, config.rules);
   return { result: accessReport(key.uri, explanations), file: config.file };
 }
 

@@ -11,12 +11,12 @@ const shownMax = 40;
 
 export function checkAccess(
   params: Params<'check-access'>,
-  { tokens, rules }: { tokens: Tokens; rules: readonly Rule[] },
+  { tokens, rules, overflowUid }: { tokens: Tokens; rules: readonly Rule[]; overflowUid: number },
 ): Result<'check-access'> {
   const { key } = tokens.find(params.uri, () => true);
   const use: AlgorithmEntry = algorithms[params.alg];
   requireUsable(key, use.mechanism);
-  return accessReport(key.uri, explain(imaginedPeer(params), key.attributes, use, rules));
+  return accessReport(key.uri, explain(imaginedPeer(params, overflowUid), key.attributes, use, rules));
 }
 
 /** The same report for what was evaluated elsewhere. */

@@ -23,6 +23,7 @@ export interface ControlContext {
   readonly audit: AuditLog;
   readonly agent: string;
   readonly rules: readonly Rule[];
+  readonly overflowUid: number;
   readonly connections: Iterable<Connection>;
   /** Reads the configuration again; rejects with CONFIGURATION and changes nothing when it is bad. */
   readonly reload: (peer: Peer) => Promise<Result<'reload'>>;

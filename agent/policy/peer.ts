@@ -35,14 +35,17 @@ export interface Program {
 }
 
 /** A peer as somebody describes it, to ask what it would be allowed. */
-export function imaginedPeer(description: {
-  readonly uid: number;
-  readonly gid: number;
-  readonly groups: readonly number[];
-  readonly unit?: string;
-  readonly exe?: string;
-}): Peer {
+export function imaginedPeer(
+  description: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly groups: readonly number[];
+    readonly unit?: string;
+    readonly exe?: string;
+  },
+  overflowUid: number,
+): Peer {
   const { uid, gid, groups, unit, exe } = description;
   const program: Program = { runs: (path) => path === exe, unit, shownExe: exe, doubt: undefined };
-  return { uid, gid, groups, pid: 0, program: () => program };
+  return { uid, gid, groups, pid: 0, unmapped: uid === overflowUid, program: () => program };
 }

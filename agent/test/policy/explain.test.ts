@@ -8,13 +8,8 @@ import { imaginedPeer } from '@keyagent/agent/policy/peer.js';
 import { rule } from './rules.js';
 
 const www = { token: 'web', object: 'www', id: new Uint8Array([1]), type: 'private' } as const;
-const peer = imaginedPeer({
-  uid: 33,
-  gid: 33,
-  groups: [7],
-  unit: 'apache2.service',
-  exe: '/usr/sbin/apache2',
-});
+const described = { uid: 33, gid: 33, groups: [7], unit: 'apache2.service', exe: '/usr/sbin/apache2' };
+const peer = imaginedPeer(described, 65534);
 const sign = { operation: 'sign', mechanism: 'rsa-pss' } as const;
 
 test('each rule says which field does not match, up to the one that decides', () => {
@@ -33,6 +28,14 @@ test('each rule says which field does not match, up to the one that decides', ()
   assert.deepEqual(
     explain(peer, www, sign, rules).map(({ verdict }) => verdict),
     ['users', 'groups', 'units', 'exe', 'keys', 'operations', 'mechanisms', 'purpose-only', 'allows'],
+  );
+});
+
+test('the overflow uid is nobody, whatever else would match', () => {
+  const rules = [rule({ gids: [7] }), rule({ units: ['apache2.service'] })];
+  assert.deepEqual(
+    explain(imaginedPeer(described, 33), www, sign, rules).map(({ verdict }) => verdict),
+    ['users', 'users'],
   );
 });
 
