@@ -3,7 +3,8 @@
  * a table against the expected decision.
  */
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { createHash, generatePrimeSync, randomBytes } from 'node:crypto';
 import { copyFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -38,6 +39,7 @@ const rules = [
   { name: 'node', keys: 'pkcs11:object=mail', users: ['daemon'], exe: [process.execPath] },
 ];
 
+const forged = forgeries();
 /** Everything that is asked of every key. */
 const uses: Record<string, Omit<Question, 'uri'>> = {
   'pss message': signing('rsa-pss-sha256', Buffer.from('a message')),
@@ -47,6 +49,9 @@ const uses: Record<string, Omit<Question, 'uri'>> = {
   'pkcs1 message': signing('rsa-pkcs1-sha256', Buffer.from('a message')),
   'pkcs1 tls 1.2': signing('rsa-pkcs1-sha256', serverKeyExchange()),
   'pkcs1 tls 1.3': signing('rsa-pkcs1-sha256', certificateVerify('server')),
+  ...Object.fromEntries(
+    Object.entries(forged).map(([name, bytes]) => [name, signing('rsa-pss-sha256', bytes)]),
+  ),
   'ecdsa message': signing('ecdsa-sha256', Buffer.from('a message')),
   'ecdsa tls 1.2': signing('ecdsa-sha256', serverKeyExchange()),
   oaep: { method: 'decrypt', alg: 'rsa-oaep-sha256', bytes: randomBytes(256).toString('base64') },
@@ -62,6 +67,7 @@ const allowed: Record<string, string[]> = {
     'www pss digest',
     'www pss tls 1.3',
     'www pss tls 1.3 client',
+    ...Object.keys(forged).map((name) => `www ${name}`),
     'www oaep',
   ],
   'games in the unit': [
@@ -181,4 +187,35 @@ function certificateVerify(side: 'server' | 'client'): Buffer {
 /** Two randoms, x25519, its public value. */
 function serverKeyExchange(): Buffer {
   return Buffer.concat([randomBytes(64), Buffer.of(3, 0, 29, 32), randomBytes(32)]);
+}
+
+/** What somebody who took over a server would like to have signed, and it is no message of TLS: for rules without a purpose. */
+function forgeries(): Record<string, Buffer> {
+  const [verify, exchange] = [certificateVerify('server'), serverKeyExchange()];
+  const jwt = ['{"alg":"PS256"}', `{"sub":"${verify.toString('latin1', 0, 98)}"}`];
+  const offTheCurve = Buffer.concat([exchange.subarray(0, 64), Buffer.of(3, 0, 23, 65, 4), randomBytes(64)]);
+  const group = generatePrimeSync(1024, { bigint: false });
+  const vector = (bytes: Uint8Array): Buffer =>
+    Buffer.concat([Buffer.of(bytes.length >> 8, bytes.length & 255), bytes]);
+  return {
+    'pss tls 1.3 and a byte': Buffer.concat([verify, Buffer.of(0)]),
+    'pss tls 1.3 without its last byte': verify.subarray(0, -1),
+    'pss tls 1.3 with another blank': Buffer.concat([Buffer.of(0x21), verify.subarray(1)]),
+    'pss tls 1.2 and a byte': Buffer.concat([exchange, Buffer.of(0)]),
+    'pss tls 1.2 with a point off the curve': offTheCurve,
+    'pss tls 1.2 with a group of its own': Buffer.concat([
+      exchange.subarray(0, 64),
+      ...[Buffer.from(group), Buffer.of(2), Buffer.of(4)].map(vector),
+    ]),
+    'pss certificate request': certificateRequest('TLS 1.3, server CertificateVerify'),
+    'pss jwt': Buffer.from(jwt.map((part) => Buffer.from(part).toString('base64url')).join('.')),
+  };
+}
+
+/** What a certificate request's signature is over: the first element of the request, after its own header. */
+function certificateRequest(name: string): Buffer {
+  const key = ['-newkey', 'rsa:2048', '-noenc', '-keyout', '/dev/null'];
+  const options = ['req', '-new', ...key, '-subj', `/CN=${name}`, '-outform', 'DER'];
+  const der = execFileSync('openssl', options, { stdio: ['ignore', 'pipe', 'ignore'] });
+  return der.subarray(4, 8 + der.readUInt16BE(6));
 }

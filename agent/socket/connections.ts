@@ -12,6 +12,7 @@ export interface ConnectionsSettings {
   /** Sent in the reply to hello. */
   readonly agent: string;
   readonly overflowUid: number;
+  /** Told at most once a second. */
   readonly onRefused: (why: string, about: { uid?: number; pid?: number; error?: unknown }) => void;
   /** Told once per defect of the agent itself. */
   readonly onDefect: (error: unknown) => void;
@@ -21,10 +22,14 @@ export interface ConnectionsSettings {
 const stallMs = 10_000;
 /** Half of what a listener takes (listen.ts). */
 const connectionsPerUid = 4096;
+const tellEveryMs = 1000;
 
 export class Connections implements Iterable<Connection> {
   private readonly open = new Set<Connection>();
+  /** How many of them each uid has. */
+  private readonly counts = new Map<number, number>();
   private readonly refusals = new Refusals();
+  private refusedAt = -Infinity;
 
   constructor(private readonly settings: ConnectionsSettings) {}
 
@@ -38,12 +43,12 @@ export class Connections implements Iterable<Connection> {
   }
 
   accept(face: Face, socket: Socket): void {
-    const { dispatch, agent, overflowUid, onRefused, onDefect } = this.settings;
+    const { dispatch, agent, overflowUid, onDefect } = this.settings;
     let connection: Connection;
     try {
       const peer = identify(socket, overflowUid);
       if (!this.hasRoomFor(peer)) {
-        onRefused('this uid has too many', { uid: peer.uid, pid: peer.pid });
+        this.tellRefused('this uid has too many', { uid: peer.uid, pid: peer.pid });
         this.refusals.refuse(socket, tooMany());
         return;
       }
@@ -51,12 +56,18 @@ export class Connections implements Iterable<Connection> {
       connection = new Connection(socket, peer, settings);
     } catch (error) {
       // A peer that cannot be identified has no rights; most often it is gone already.
-      onRefused('peer unknown', { error });
+      this.tellRefused('peer unknown', { error });
       socket.destroy();
       return;
     }
+    const { uid } = connection.peer;
     this.open.add(connection);
-    socket.once('close', () => this.open.delete(connection));
+    this.counts.set(uid, this.countOf(uid) + 1);
+    socket.once('close', () => {
+      this.open.delete(connection);
+      if (this.countOf(uid) > 1) this.counts.set(uid, this.countOf(uid) - 1);
+      else this.counts.delete(uid);
+    });
   }
 
   /** Tells those who asked to be told, and whom it concerns. */
@@ -71,10 +82,19 @@ export class Connections implements Iterable<Connection> {
 
   /** One uid cannot take the places of all the others; root takes none of theirs. */
   private hasRoomFor({ uid }: Peer): boolean {
-    if (uid === 0) return true;
-    let count = 0;
-    for (const { peer } of this.open) if (peer.uid === uid) count++;
-    return count < connectionsPerUid;
+    return uid === 0 || this.countOf(uid) < connectionsPerUid;
+  }
+
+  private countOf(uid: number): number {
+    return this.counts.get(uid) ?? 0;
+  }
+
+  /** Not each of a flood, which would drive everything else out of the log. */
+  private tellRefused(...about: Parameters<ConnectionsSettings['onRefused']>): void {
+    const now = performance.now();
+    if (now - this.refusedAt < tellEveryMs) return;
+    this.refusedAt = now;
+    this.settings.onRefused(...about);
   }
 }
 

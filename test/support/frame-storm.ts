@@ -68,7 +68,8 @@ export async function frameStorm({ sockets, frames, seed }: StormSpec): Promise<
 
 /** Numbers from 0 to below `below`. Marsaglia's xorshift, 32 bits. */
 function randomNumbers(seed: number): (below: number) => number {
-  let state = seed | 1;
+  // Never 0, and another one for each seed.
+  let state = (seed * 2 + 1) | 0;
   return (below) => {
     state ^= state << 13;
     state ^= state >>> 17;
