@@ -119,9 +119,10 @@ export class Agent {
     const { sockets, controlSocket } = this.served.now.config;
     const [first, ...more] = sockets;
     const bound = client.length > 0 || first === undefined ? more : [first, ...more];
-    for (const address of bound) this.listeners.push(await bindSocket(address, accept('client')));
+    const all = [...bound, controlSocket];
+    for (const address of bound) this.listeners.push(await bindSocket(address, accept('client'), all));
     if (operators.length === 0) {
-      this.listeners.push(await bindSocket(controlSocket, accept('control')));
+      this.listeners.push(await bindSocket(controlSocket, accept('control'), all));
     }
     // Not before: another agent may have these sockets, and the log with them.
     await this.audit.note({ event: 'start', outcome: 'ok', config: this.served.now.config.hash });

@@ -1,12 +1,13 @@
 /** What a TLS server does beside the handshake goes on with keys in a token: caches, tickets, stapling, two certificates. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { startBackend } from './servers/backend.js';
 import { modes } from './servers/cells.js';
 import { asRoot, deployFleet, kinds, type KindName } from './servers/fleet.js';
 import type { Server } from './servers/server.js';
@@ -78,7 +79,11 @@ function linesOf(file: string): string[] {
   return readFileSync(file, 'utf8').split('\n').filter(Boolean);
 }
 
-for (const name of ['Apache event', 'nginx'] as const) {
+/** Those that staple, and show one of several certificates for a name. */
+const several = ['Apache event', 'nginx', 'haproxy'] as const;
+type Several = (typeof several)[number];
+
+for (const name of several) {
   test(
     `${name} has an RSA and an ECDSA certificate for one name, and shows the one that the client asks for`,
     asRoot,
@@ -88,7 +93,8 @@ for (const name of ['Apache event', 'nginx'] as const) {
       const second = await secondPair(name, deployment);
       const server = await serve(cleanup, deployment, name, { extra: () => second });
       for (const [label, sigalgs] of [
-        ['rsa', 'rsa_pss_rsae_sha256'],
+        // haproxy knows a client that takes RSA by the older one of these.
+        ['rsa', 'rsa_pss_rsae_sha256:rsa_pkcs1_sha256'],
         ['ec', 'ecdsa_secp256r1_sha256'],
       ] as const) {
         // The intermediate is signed with ECDSA: that must be acceptable too, but not for the server's own signature.
@@ -106,18 +112,25 @@ for (const name of ['Apache event', 'nginx'] as const) {
 }
 
 /** The key `rsa` beside `ec`, in the program's words. */
-async function secondPair(name: 'Apache event' | 'nginx', deployment: Deployment): Promise<string[]> {
-  const chain = path.join(deployment.folder, 'second.pem');
+async function secondPair(name: Several, deployment: Deployment): Promise<string[]> {
+  const file = path.join(deployment.folder, 'second.pem');
   writeFileSync(
-    chain,
+    file,
     await deployment.agent.mustKeyagent(['cert', '--chain', deployment.uri('rsa', 'cert')]),
   );
-  return name === 'nginx'
-    ? [`ssl_certificate ${chain};`, `ssl_certificate_key ${await deployment.referenceFile('rsa')};`]
-    : [`SSLCertificateFile ${chain}`, `SSLCertificateKeyFile "${deployment.uri('rsa', 'private')}"`];
+  const reference = await deployment.referenceFile('rsa');
+  switch (name) {
+    case 'Apache event':
+      return [`SSLCertificateFile ${file}`, `SSLCertificateKeyFile "${deployment.uri('rsa', 'private')}"`];
+    case 'nginx':
+      return [`ssl_certificate ${file};`, `ssl_certificate_key ${reference};`];
+    case 'haproxy':
+      appendFileSync(file, readFileSync(reference));
+      return ['crt', file];
+  }
 }
 
-for (const name of ['Apache event', 'nginx'] as const) {
+for (const name of several) {
   test(`${name} staples an OCSP response that says good`, asRoot, async (t) => {
     const cleanup = cleanupAfter(t);
     const deployment = await deployFleet(cleanup, keys);
@@ -126,11 +139,12 @@ for (const name of ['Apache event', 'nginx'] as const) {
     const url = await startResponder(cleanup, responder, deployment.folder);
     const response = path.join(deployment.folder, 'ocsp.der');
     const question = ['-issuer', authority.chainFile, '-cert', token.key('ec').certificateFile, '-no_nonce'];
-    // nginx reads the response from a file, Apache asks for it.
+    // nginx and haproxy read the response from a file, Apache asks for it.
     await mustRun('openssl', [...responder, ...question, '-respout', response]);
     const extra = name === 'nginx' ? ['ssl_stapling on;', `ssl_stapling_file ${response};`] : [];
     const adjust = (tree: Tree) => {
-      if (name === 'nginx') return;
+      if (name === 'haproxy') copyFileSync(response, tree.path('/etc/keyagent/ec.pem.ocsp'));
+      if (name !== 'Apache event') return;
       const cache = `SSLStaplingCache shmcb:${tree.path('/run/apache2/stapling')}(128000)`;
       const lines = [cache, 'SSLUseStapling on', `SSLStaplingForceURL ${url}`, ''];
       tree.write('/etc/apache2/conf-enabled/stapling.conf', lines.join('\n'));
@@ -192,7 +206,8 @@ async function serve(
   name: KindName,
   changes: Partial<Pick<Site, 'extra' | 'adjust'>>,
 ): Promise<Server> {
-  return kinds[name].start(await makeSite(cleanup, deployment, { keys: ['ec'], ...changes }));
+  const backendPort = await startBackend(cleanup);
+  return kinds[name].start(await makeSite(cleanup, deployment, { keys: ['ec'], backendPort, ...changes }));
 }
 
 function signatures({ agent }: Deployment): number {

@@ -2,10 +2,13 @@
 import { AgentError, mechanisms, type Mechanism, type Params, type Result } from '@keyagent/protocol';
 import { mayBeUsed, mayUse, operationOf } from '../policy/authorise.js';
 import type { Asker, Context } from './context.js';
+import { withDeadline } from './deadline.js';
 import { findKey } from './use-key.js';
 
 export async function key(params: Params<'key'>, asker: Asker, context: Context): Promise<Result<'key'>> {
-  const { token, key: found } = await findKey(params.uri, asker, context);
+  const { token, key: found } = await withDeadline(context.requestTimeoutMs, asker.cancellation, async () =>
+    findKey(params.uri, asker, context),
+  );
   if (found.state === 'mismatch') {
     throw new AgentError(
       'KEY_MISMATCH',

@@ -8,13 +8,15 @@ import { AgentError } from '@keyagent/protocol';
 
 const writableByOthers = 0o022;
 const sticky = 0o1000;
-/** Of a directory that is made here: the socket's group may pass. */
-const ownMode = 0o750;
+/** Of a directory that is made here: who may pass. */
+export type Passage = 'group' | 'everybody';
+
+const modes: Record<Passage, number> = { group: 0o750, everybody: 0o755 };
 
 /** @param gid of the socket. @throws AgentError CONFIGURATION */
-export function prepareDirectory(directory: string, gid: number | undefined): void {
-  const first = mkdirSync(directory, { recursive: true, mode: ownMode });
-  if (first !== undefined) openTo(gid, first, directory);
+export function prepareDirectory(directory: string, gid: number | undefined, passage: Passage): void {
+  const first = mkdirSync(directory, { recursive: true, mode: modes.group });
+  if (first !== undefined) openTo(gid, modes[passage], first, directory);
   if (!lstatSync(directory).isDirectory()) {
     throw new AgentError(
       'CONFIGURATION',
@@ -24,11 +26,11 @@ export function prepareDirectory(directory: string, gid: number | undefined): vo
   refuseSwappable(directory);
 }
 
-/** Of those that were made: a umask, as of a service, may have closed them to the group. */
-function openTo(gid: number | undefined, first: string, last: string): void {
+/** Of those that were made: a umask, as of a service, may have closed them. */
+function openTo(gid: number | undefined, mode: number, first: string, last: string): void {
   for (let each = last; ; each = path.dirname(each)) {
     if (gid !== undefined) chownSync(each, -1, gid);
-    chmodSync(each, ownMode);
+    chmodSync(each, mode);
     if (each === first) return;
   }
 }

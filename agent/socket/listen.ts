@@ -26,14 +26,23 @@ export interface Listener {
 /** Open connections that one listener holds at most. */
 const maxConnections = 8192;
 
-/** @throws AgentError CONFIGURATION */
+/**
+ * @param all   every address of the agent: a directory that is made is for the group of the sockets in it, or for
+ *              everybody where they are for several
+ * @throws AgentError CONFIGURATION
+ */
 export async function bindSocket(
   address: ListenAddress,
   accept: (socket: Socket) => void,
+  all: readonly ListenAddress[] = [address],
 ): Promise<Listener> {
   let release = (): void => undefined;
   try {
-    prepareDirectory(dirname(address.path), address.gid);
+    const directory = dirname(address.path);
+    const isShared = all.some(
+      ({ path, mode, gid }) => dirname(path) === directory && (mode & 0o060) !== 0 && gid !== address.gid,
+    );
+    prepareDirectory(directory, address.gid, isShared ? 'everybody' : 'group');
     release = holdPath(address.path);
     await refuseLiveSocket(address.path);
     const server = newServer(accept);

@@ -1,4 +1,5 @@
 /** The cells of the matrix: which server shows which key with which handshake, and what a handshake must look like. */
+import { writeFileSync } from 'node:fs';
 import type { Target } from '../support/handshakes.js';
 import type { KeySpec } from '../support/softhsm.js';
 import { kindNames, type KindName } from './fleet.js';
@@ -41,8 +42,7 @@ export type ModeName = keyof typeof modes;
 export interface Cell {
   server: KindName | 'curl';
   key: KeyName;
-  /** A mode, or `TLS 1.x mutual`: both sides show a certificate. */
-  mode: string;
+  mode: ModeName | MutualModeName;
 }
 
 /** Keys and handshakes of a server: every key where the server is made for many, else one of each kind. */
@@ -56,15 +56,22 @@ export function modesOf(server: KindName): { key: KeyName; mode: ModeName }[] {
   );
 }
 
-export const mutualModes = ['TLS 1.3 mutual', 'TLS 1.2 mutual'] as const;
+/** Both sides show a certificate. */
+export const mutualModes = {
+  'TLS 1.3 mutual': modes['TLS 1.3'],
+  'TLS 1.2 mutual': modes['TLS 1.2 ECDHE'],
+} as const satisfies Record<string, Mode>;
+
+export type MutualModeName = keyof typeof mutualModes;
+export const mutualModeNames = Object.keys(mutualModes) as MutualModeName[];
 
 export function cells(): Cell[] {
   const servers = kindNames.flatMap((server) => [
     ...modesOf(server).map(({ key, mode }) => ({ server, key, mode })),
-    { server, key: 'P-256' as const, mode: mutualModes[0] },
+    ...mutualModeNames.map((mode) => ({ server, key: 'P-256' as const, mode })),
   ]);
   const client = (['RSA-2048', 'P-256'] as const).flatMap((key) =>
-    mutualModes.map((mode) => ({ server: 'curl' as const, key, mode })),
+    mutualModeNames.map((mode) => ({ server: 'curl' as const, key, mode })),
   );
   return [...servers, ...client];
 }
@@ -97,7 +104,7 @@ export function demandClient(server: KindName, rootFile: string): string[] {
     case 'stunnel':
       return ['verifyChain = yes', `CAfile = ${rootFile}`];
     case 'PostgreSQL':
-      return [`ssl_ca_file = '${rootFile}'`];
+      return [`ssl_ca_file = '${rootFile}'`, `hba_file = '${hbaFile(rootFile)}'`];
     case 'openssl s_server':
       return ['-Verify', '2', '-verify_return_error', '-CAfile', rootFile];
     case 'Apache event':
@@ -105,4 +112,11 @@ export function demandClient(server: KindName, rootFile: string): string[] {
     case 'Apache prefork':
       return ['SSLVerifyClient require', 'SSLVerifyDepth 2', `SSLCACertificateFile ${rootFile}`];
   }
+}
+
+/** Of PostgreSQL's own, which lets clients in without a certificate, with one word more. */
+function hbaFile(rootFile: string): string {
+  const file = `${rootFile}.hba`;
+  writeFileSync(file, 'hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n');
+  return file;
 }

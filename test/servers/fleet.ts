@@ -1,5 +1,4 @@
 /** Every server of the matrix, and a deployment in which each finds its keys under its unit's user. */
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { isRoot, serverUser } from '../support/account.js';
 import type { AgentSpec } from '../support/agent.js';
@@ -21,6 +20,8 @@ import { Tree } from './tree.js';
 export interface Kind {
   start: (site: Site) => Promise<Server>;
   dialogue: Dialogue;
+  /** Which of its processes and threads use the key. */
+  model: string;
   /** Its configuration has room for one key: several are several servers. */
   oneKey: boolean;
 }
@@ -28,14 +29,36 @@ export interface Kind {
 const ofMany = { dialogue: http, oneKey: false };
 
 export const kinds = {
-  'Apache event': { ...ofMany, start: (site) => startApache('event', site) },
-  'Apache worker': { ...ofMany, start: (site) => startApache('worker', site) },
-  'Apache prefork': { ...ofMany, start: (site) => startApache('prefork', site) },
-  nginx: { ...ofMany, start: (site) => startNginx(site) },
-  haproxy: { ...ofMany, start: startHaproxy },
-  stunnel: { ...ofMany, start: startStunnel },
-  PostgreSQL: { start: startPostgres, dialogue: postgres, oneKey: true },
-  'openssl s_server': { start: (site) => startOpensslServer(site), dialogue: http, oneKey: true },
+  'Apache event': {
+    ...ofMany,
+    model: 'children with threads and an event loop',
+    start: (site) => startApache('event', site),
+  },
+  'Apache worker': {
+    ...ofMany,
+    model: 'children with threads',
+    start: (site) => startApache('worker', site),
+  },
+  'Apache prefork': {
+    ...ofMany,
+    model: 'children forked before they are needed',
+    start: (site) => startApache('prefork', site),
+  },
+  nginx: { ...ofMany, model: 'children with an event loop', start: (site) => startNginx(site) },
+  haproxy: { ...ofMany, model: 'one child, threads with an event loop', start: startHaproxy },
+  stunnel: { ...ofMany, model: 'a thread for each connection', start: startStunnel },
+  PostgreSQL: {
+    start: startPostgres,
+    model: 'a child forked for each connection',
+    dialogue: postgres,
+    oneKey: true,
+  },
+  'openssl s_server': {
+    start: (site) => startOpensslServer(site),
+    model: 'one process',
+    dialogue: http,
+    oneKey: true,
+  },
 } as const satisfies Record<string, Kind>;
 
 export type KindName = keyof typeof kinds;
@@ -59,7 +82,6 @@ export function deployFleet(
   const clientSocket = path.join(folder, 'run/agent.sock');
   const { agentSettings, ...agent } = settings(tree, clientSocket);
   const sockets = isRoot ? socketsOf(tree, clientSocket) : [];
-  for (const { path: file } of sockets) mkdirSync(path.dirname(file), { recursive: true });
   return deploy(cleanup, {
     folder,
     keys,
@@ -76,7 +98,7 @@ export function deployFleet(
 function socketsOf(tree: Tree, clientSocket: string): { path: string; mode: string; group: string }[] {
   return [
     { path: path.join(tree.path('/var/lib/haproxy'), clientSocket), mode: '0660', group: 'haproxy' },
-    { path: tree.path('/run/keyagent/stunnel.sock'), mode: '0660', group: 'stunnel4' },
-    { path: tree.path('/run/keyagent/postgres.sock'), mode: '0660', group: 'postgres' },
+    { path: tree.path('/run/keyagent-stunnel/agent.sock'), mode: '0660', group: 'stunnel4' },
+    { path: tree.path('/run/keyagent-postgres/agent.sock'), mode: '0660', group: 'postgres' },
   ];
 }

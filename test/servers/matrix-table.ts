@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../support/paths.js';
 import type { Cell } from './cells.js';
+import { kinds } from './fleet.js';
 
 export interface Tally {
   tried: number;
@@ -46,7 +47,8 @@ export function committedTable(): string {
 
 /** A row without its numbers: what a cell looks like in the table. */
 export function rowOf({ server, key, mode }: Cell): string {
-  return `| ${server} | ${key} | ${mode} |`;
+  const model = server === 'curl' ? 'one process' : kinds[server].model;
+  return `| ${server} | ${model} | ${key} | ${mode} |`;
 }
 
 /** Keeps what was measured, and writes the table of all that is kept; if the environment asks for it. */
@@ -83,8 +85,8 @@ a session. Eight clients at a time. For curl the key is the client's, and the se
 
 ${versions.map(String).join(', ')}.
 
-| server | key | handshake | tried | failed |
-| --- | --- | --- | --- | --- |
+| server | the key is used by | key | handshake | tried | failed |
+| --- | --- | --- | --- | --- | --- |
 ${rows.join('\n')}
 
 ## While something else happens

@@ -16,6 +16,7 @@ import {
   modes,
   modesOf,
   mutualKey,
+  mutualModeNames,
   mutualModes,
   reloads,
   type Cell,
@@ -33,13 +34,8 @@ import type { Deployment } from '../support/deployment.js';
 import { fingerprintOf, handshakes, type Target } from '../support/handshakes.js';
 import { makeKeyFile } from '../support/softhsm.js';
 
-const concurrency = 8;
-
-/** Enough of every handshake with every server; a few where only the key's size or curve is another one. */
-function handshakesOf({ server, key }: Pick<Cell, 'server' | 'key'>): number {
-  const everyKey = server === 'Apache event' || server === 'nginx';
-  return everyKey || key === 'RSA-2048' || key === 'P-256' ? 200 : 40;
-}
+/** Of each cell. */
+const load = { count: 200, concurrency: 8 };
 
 const cleanup = new Cleanup();
 const results: (Cell & Tally)[] = [];
@@ -85,16 +81,15 @@ export function runMatrix(group: string, names: readonly KindName[]): void {
 export function runCurl(): void {
   test('curl shows a certificate whose key is in the token', asRoot, async () => {
     for (const key of ['RSA-2048', 'P-256'] as const) {
-      for (const mode of mutualModes) {
+      for (const mode of mutualModeNames) {
         const tls = mode === 'TLS 1.3 mutual' ? '1.3' : '1.2';
-        const count = handshakesOf({ server: 'curl', key });
-        const { tried, peers } = await startCurls(deployment, keys[key].label, tls, count);
+        const { tried, peers } = await startCurls(deployment, keys[key].label, tls, load.count);
         results.push({ server: 'curl', key, mode, tried, failed: tried - peers.length });
         assert.deepEqual(
           [...new Set(peers)],
           [fingerprintOf(deployment.token.key(keys[key].label).certificateFile)],
         );
-        assert.equal(peers.length, count);
+        assert.equal(peers.length, load.count);
       }
     }
   });
@@ -136,25 +131,22 @@ async function showCells(name: KindName, server: Server, served: readonly string
     ca: deployment.authority.root,
     dialogue: kinds[name].dialogue,
   };
-  const mode = { ...modes['TLS 1.3'], tls: { ...modes['TLS 1.3'].tls, ...client } };
-  await showCell({ server: name, key: 'P-256', mode: mutualModes[0] }, server, mutualKey.label, mode);
-  if (name === 'PostgreSQL') return;
-  const stranger = await handshakes({ ...target, count: 1, concurrency: 1 });
-  assert.equal(stranger.succeeded, 0, `${name} serves a client without a certificate`);
+  for (const mode of mutualModeNames) {
+    const { tls, session } = mutualModes[mode];
+    const withClient = { tls: { ...tls, ...client }, session };
+    await showCell({ server: name, key: 'P-256', mode }, server, mutualKey.label, withClient);
+    const stranger = await handshakes({ ...target, tls, count: 1, concurrency: 1 });
+    assert.equal(stranger.succeeded, 0, `${name} serves a client without a certificate`);
+  }
 }
 
 async function showCell(cell: Cell, server: Server, label: string, { tls, session }: Mode): Promise<void> {
   const { dialogue } = kinds[cell.server as KindName];
   const target = { port: server.port(label), ca: deployment.authority.root, tls, dialogue };
-  const count = handshakesOf(cell);
-  const { succeeded, failures, sessions } = await handshakes({
-    ...target,
-    count,
-    concurrency,
-  });
-  results.push({ ...cell, tried: count, failed: failures.length });
+  const { succeeded, failures, sessions } = await handshakes({ ...target, ...load });
+  results.push({ ...cell, tried: load.count, failed: failures.length });
   assert.deepEqual([...new Set(failures)], [], `${rowOf(cell)}\n${server.log().slice(-4000)}`);
-  assert.equal(succeeded, count);
+  assert.equal(succeeded, load.count);
   const { certificateFile } = deployment.token.key(label);
   for (const each of sessions) {
     assert.match(each, session);

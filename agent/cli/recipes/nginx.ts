@@ -1,20 +1,12 @@
 /** nginx: reads the key from a PEM file; its master as root, and its workers use it as www-data. */
-import {
-  certificateFile,
-  commonSteps,
-  referenceFile,
-  unitSteps,
-  type Recipe,
-  type Subject,
-} from './recipe.js';
+import { certificateFile, pemSteps, referenceFile, unitSteps, type Recipe, type Subject } from './recipe.js';
 
 export function nginx(subject: Subject): Recipe {
   const { uri, name } = subject;
   return {
     comment: '#',
     steps: [
-      ...commonSteps(subject),
-      `keyagent ref '${uri}' > ${referenceFile(subject)}`,
+      ...pemSteps(subject),
       `keyagent conf nginx '${uri}' > /etc/nginx/conf.d/${name}.conf`,
       ...unitSteps('nginx'),
       'systemctl restart nginx',

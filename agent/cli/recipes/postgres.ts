@@ -4,8 +4,8 @@
  */
 import {
   certificateFile,
-  commonSteps,
   opensslFile,
+  pemSteps,
   referenceFile,
   type Recipe,
   type Subject,
@@ -20,12 +20,11 @@ export function postgres(subject: Subject): Recipe {
   return {
     comment: '#',
     steps: [
-      ...commonSteps(subject),
-      `keyagent ref '${uri}' > ${key}`,
+      ...pemSteps(subject),
       `chown root:postgres ${key}`,
       `chmod 640 ${key}`,
       `echo "OPENSSL_CONF = '${opensslFile}'" >> ${cluster}/environment`,
-      `echo "KEYAGENT_SOCK = '/run/keyagent/postgres.sock'" >> ${cluster}/environment`,
+      `echo "KEYAGENT_SOCK = '/run/keyagent-postgres/agent.sock'" >> ${cluster}/environment`,
       `keyagent conf postgres '${uri}' > ${cluster}/conf.d/keyagent.conf`,
       'systemctl restart postgresql@15-main',
     ],

@@ -58,6 +58,11 @@ export function commonSteps(subject: Subject): string[] {
   ];
 }
 
+/** The same, and the key file for programs that have one. */
+export function pemSteps(subject: Subject): string[] {
+  return [...commonSteps(subject), `keyagent ref '${subject.uri}' > ${referenceFile(subject)}`];
+}
+
 /** A drop-in that gives a service OpenSSL's configuration. */
 export function unitSteps(service: string, ...variables: readonly string[]): string[] {
   const folder = `/etc/systemd/system/${service}.service.d`;

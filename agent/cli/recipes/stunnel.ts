@@ -1,22 +1,14 @@
 /** stunnel: starts as root, then is stunnel4 without any other group; so it has a socket of its own. */
-import {
-  certificateFile,
-  commonSteps,
-  referenceFile,
-  unitSteps,
-  type Recipe,
-  type Subject,
-} from './recipe.js';
+import { certificateFile, pemSteps, referenceFile, unitSteps, type Recipe, type Subject } from './recipe.js';
 
 export function stunnel(subject: Subject): Recipe {
   const { uri, name } = subject;
   return {
     comment: ';',
     steps: [
-      ...commonSteps(subject),
-      `keyagent ref '${uri}' > ${referenceFile(subject)}`,
+      ...pemSteps(subject),
       `keyagent conf stunnel '${uri}' > /etc/stunnel/${name}.conf`,
-      ...unitSteps(`stunnel@${name}`, 'KEYAGENT_SOCK=/run/keyagent/stunnel.sock'),
+      ...unitSteps(`stunnel@${name}`, 'KEYAGENT_SOCK=/run/keyagent-stunnel/agent.sock'),
       `systemctl restart stunnel@${name}`,
     ],
     text: `foreground = yes

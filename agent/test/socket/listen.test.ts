@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { AgentError } from '@keyagent/protocol';
-import { bindSocket, type Listener } from '@keyagent/agent/socket/listen.js';
+import { bindSocket, type ListenAddress, type Listener } from '@keyagent/agent/socket/listen.js';
 import { BinderProcess } from './binder-process.js';
 import { watchStarts } from './start-modes.js';
 
@@ -77,6 +77,26 @@ test('a directory that is missing is made for the group of the socket, whatever 
   }
   assert.equal(process.umask(0o077), 0o077, 'the umask is as it was');
   listener.close();
+});
+
+test('a directory that is made for sockets of several groups lets everybody pass', asRoot, async (t) => {
+  const folder = path.join(scratch(t), 'run');
+  const address = (name: string, mode: number, gid: number): ListenAddress => ({
+    path: path.join(folder, name),
+    mode,
+    gid,
+  });
+  const operators = address('control.sock', 0o600, 0);
+  for (const [others, mode] of [
+    [[operators], 0o750],
+    [[operators, address('other.sock', 0o660, stranger + 1)], 0o755],
+  ] as const) {
+    const client = address('agent.sock', 0o660, stranger);
+    const listener = await bindSocket(client, (peer) => peer.destroy(), [client, ...others]);
+    assert.equal(modeOf(folder), mode);
+    listener.close();
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('of processes that bind at the same time one wins, and the others take nothing from it', async (t) => {
