@@ -225,6 +225,19 @@ test('another token in its place gets neither the retained PIN nor a source; the
   assert.equal(agent.calls('C_Login'), logins + 1);
 });
 
+test('where no PIN is kept the sources are asked at its return, and nobody else', async (t) => {
+  const here = await site(t, { credential: true, tokenSettings: { retain_pin: false } });
+  const { agent, token, sign } = here;
+  const logins = agent.calls('C_Login');
+  token.removeToken();
+  await state(here, 'absent');
+  token.setFaults();
+  await state(here, 'unlocked');
+  assert.equal(await sign(), true);
+  assert.equal(agent.calls('C_Login'), logins + 1);
+  assert.match(await agent.mustKeyagent(['status']), /^web +credential +\S+Z +unlocked the token$/m);
+});
+
 test('a token that its module shows to a new process only is found all the same', async (t) => {
   const { agent } = await site(t, { credential: true });
   await agent.daemon.stop();
