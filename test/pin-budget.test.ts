@@ -177,8 +177,10 @@ test('at the final try there is no automatic C_Login; an operator may insist', a
   const refused = await agent.keyagent(['unlock', '--stdin'], { input: pin });
   assert.deepEqual([refused.status, refused.stderr.includes('--force')], [77, true]);
   assert.equal(agent.calls('C_Login'), before);
+  const insisted = await agent.keyagent(['unlock', '--stdin', '--force'], { input: 'wrong' });
+  assert.equal(insisted.stderr, 'keyagent: the token refused the PIN; one more wrong PIN locks it\n');
   await agent.mustKeyagent(['unlock', '--stdin', '--force'], { input: pin });
-  assert.equal(agent.calls('C_Login'), before + 1);
+  assert.equal(agent.calls('C_Login'), before + 2);
 });
 
 test('another token under the same label gets no PIN without hands; an operator makes it the known one', async (t) => {

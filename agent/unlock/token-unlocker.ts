@@ -3,7 +3,7 @@
  * time; a wrong PIN is said once and never retried.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { SourceName } from '@keyagent/protocol';
+import { AgentError, type SourceName } from '@keyagent/protocol';
 import type { AuditRecord } from '../audit/record.js';
 import type { TokenConfig } from '../config/config.js';
 import type { Peer } from '../policy/peer.js';
@@ -11,7 +11,7 @@ import { AutomaticUnlock } from './automatic-unlock.js';
 import { ContextLogins } from './context-logins.js';
 import { Lifetime } from './lifetime.js';
 import { Logins, refusal, type LoginParts } from './logins.js';
-import { requireLoginPossible } from './login-possible.js';
+import { requireLoginPossible, triesLeft } from './login-possible.js';
 import { Prompts } from './prompts.js';
 import { wipe } from './secret-bytes.js';
 
@@ -203,7 +203,7 @@ export class TokenUnlocker {
     } catch (error) {
       this.parts.answers.refused(source, refusal(error));
       await this.logins.failed(error);
-      throw error;
+      throw withTriesLeft(error, this.parts.token.info?.flags ?? []);
     }
   }
 
@@ -213,6 +213,13 @@ export class TokenUnlocker {
     const { flags } = await token.refreshInfo();
     requireLoginPossible(token.name, flags, { pin: pin !== undefined, force });
   }
+}
+
+/** @param flags  as the token has them now */
+function withTriesLeft(error: unknown, flags: readonly string[]): unknown {
+  const left = triesLeft(flags);
+  if (!(error instanceof AgentError) || error.code !== 'PIN_INCORRECT' || left === '') return error;
+  return new AgentError('PIN_INCORRECT', `${error.message}; ${left}`, { cause: error });
 }
 
 function hasSameSources(a: TokenConfig, b: TokenConfig): boolean {
