@@ -1,5 +1,6 @@
 /** Peers that try to use up the agent: crowds of connections, frames that claim too much, and no descriptors left. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
@@ -104,6 +105,33 @@ test('one user gets 4096 connections and is told so, and another still connects'
   assert.match(byProvider.stderr, /:BUSY:.*:this user has 4096 connections open, /);
   const load = await victim(cleanup, deployment);
   assert.equal((await load.sign(10)).count, 10);
+});
+
+/** Says hello on 20 connections, each time with 200 descriptors, reads the answer and waits. */
+const passDescriptors = `
+import array, os, socket, sys
+kept = []
+for _ in range(20):
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(sys.argv[1])
+    files = array.array("i", [os.open("/dev/null", os.O_RDONLY) for _ in range(200)])
+    peer.sendmsg([bytes.fromhex(sys.argv[2])], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+    for file in files: os.close(file)
+    assert peer.recv(4096)
+    kept.append(peer)
+print("passed", flush=True)
+sys.stdin.read()
+`;
+
+test('descriptors that a peer passes with its bytes are not taken', async (t) => {
+  const { agent } = await deployOpen(cleanupAfter(t));
+  const before = openDescriptors(agent.daemon.pid);
+  const args = ['-c', passDescriptors, agent.socket, hello.toString('hex')];
+  const peer = spawn('python3', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => peer.kill());
+  const [said] = (await once(peer.stdout, 'data', { signal: AbortSignal.timeout(20_000) })) as [Buffer];
+  assert.equal(said.toString(), 'passed\n');
+  assert.equal(openDescriptors(agent.daemon.pid), before + 20);
 });
 
 test('an agent without descriptors does not spin, and serves when there are some', asRoot, async (t) => {
