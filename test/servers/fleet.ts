@@ -67,7 +67,8 @@ export const kindNames = Object.keys(kinds) as KindName[];
 /** Only root starts a server that drops root. */
 export const asRoot = { skip: isRoot ? false : 'needs root, to start servers as their units do' };
 
-const users = ['www-data', 'haproxy', 'stunnel4', 'postgres'];
+/** Of the units. */
+export const users = ['www-data', 'haproxy', 'stunnel4', 'postgres'];
 
 type Settings = (tree: Tree, clientSocket: string) => Partial<AgentSpec>;
 
