@@ -6,6 +6,7 @@ import { auditOf } from './support/audit.js';
 import { deployCards, type CardDeployment } from './support/card-set.js';
 import { cleanupAfter } from './support/cleanup.js';
 import { keyagentCommand } from './support/paths.js';
+import { childrenOf, scanMemory } from './support/proc.js';
 import { Terminal } from './support/terminal.js';
 import { waitFor } from './support/wait.js';
 
@@ -327,6 +328,20 @@ test('a file that was changed, that others can write, or that is for another tok
   assert.equal(other.status, 77);
   assert.match(other.stderr, /the sealed PIN is for the web with serial \w+, and this one has OTHER/);
   assert.equal(cards.calls('C_Login'), before);
+});
+
+test('neither the PIN that the cards hold nor one of theirs stays in memory when retain_pin is false', async (t) => {
+  const cards = await deployCards(cleanupAfter(t), 2, {
+    tokenSettings: { unlock: ['card', 'prompt'], retain_pin: false },
+  });
+  const { agent } = cards;
+  await cards.enrol(2);
+  const unlocked = await cards.unlock([1, 2]);
+  assert.equal(unlocked.status, 0, unlocked.stderr);
+  const pins = [cards.token, ...cards.cards].map(({ label, pin }) => [label, Buffer.from(pin)]);
+  for (const pid of [agent.daemon.pid, ...childrenOf(agent.daemon.pid)]) {
+    assert.deepEqual([...scanMemory(pid, Object.fromEntries(pins) as Record<string, Buffer>)], []);
+  }
 });
 
 test('cards are never asked without hands, and status says what they wait for', async (t) => {

@@ -1,9 +1,11 @@
 /** A real gnome-keyring: read by the agent where it has a session, and by the operator's command where it has none. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { test } from 'node:test';
 import { cleanupAfter } from './support/cleanup.js';
 import { deploy } from './support/deployment.js';
+import { childrenOf, scanMemory } from './support/proc.js';
 import { startSessionKeyring } from './support/session-keyring.js';
 import { waitFor } from './support/wait.js';
 
@@ -15,7 +17,8 @@ test('an agent with a session bus reads the PIN itself, at every start', async (
   const cleanup = cleanupAfter(t);
   const { agent, folder, token } = await deploy(cleanup, {
     keys,
-    agent: { rules, counted: true, tokenSettings },
+    pin: randomBytes(9).toString('hex'),
+    agent: { rules, counted: true, tokenSettings: { ...tokenSettings, retain_pin: false } },
   });
   await agent.daemon.stop();
   Object.assign(agent.env, await startSessionKeyring(cleanup, folder));
@@ -34,6 +37,8 @@ test('an agent with a session bus reads the PIN itself, at every start', async (
   await waitFor('the token is unlocked', async () => (await agent.tokenState('web')) === 'unlocked');
   assert.match(await agent.mustKeyagent(['status']), /^web +keyring +\S+Z +unlocked the token$/m);
   assert.equal(agent.calls('C_Login'), before + 1);
+  for (const pid of [agent.daemon.pid, ...childrenOf(agent.daemon.pid)])
+    assert.equal(scanMemory(pid, { pin: Buffer.from(token.pin) }).size, 0, 'no copy is left');
 });
 
 test("an agent without one says so, and is unlocked from the keyring of the operator's session", async (t) => {
