@@ -8,6 +8,7 @@ import type { Agent } from './support/agent.js';
 import { cleanupAfter } from './support/cleanup.js';
 import type { CountingModule } from './support/counting-module.js';
 import { deploy, type Deployment } from './support/deployment.js';
+import { tcpSockets } from './support/proc.js';
 import { waitFor } from './support/wait.js';
 
 const keys = [{ label: 'www', type: 'EC:prime256v1' }] as const;
@@ -199,10 +200,12 @@ test('a host that hangs is killed at its deadline; status and the other token an
 
 test('SIGUSR1 opens no inspector, and neither agent nor host leaves a core dump', async (t) => {
   const { agent } = await deploySlow(t);
-  agent.daemon.signal('SIGUSR1');
+  const pids = [agent.daemon.pid, hostOf(agent)];
+  for (const pid of pids) process.kill(pid, 'SIGUSR1');
   await agent.mustKeyagent(['status']);
   assert.equal(agent.daemon.log.includes('Debugger listening'), false);
-  for (const pid of [agent.daemon.pid, hostOf(agent)]) {
+  for (const pid of pids) {
+    assert.deepEqual(tcpSockets(pid), []);
     assert.match(readFileSync(`/proc/${pid}/limits`, 'utf8'), /^Max core file size +0 +0 /m);
   }
 });

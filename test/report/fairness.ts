@@ -1,6 +1,6 @@
 /**
  * What a flood of one user costs another: npm run report:fairness. For each algorithm, rounds without and with the flood
- * take turns; what is printed are medians over the rounds.
+ * take turns; what is printed are medians over the rounds. Arguments: how many rounds, and `sessions` of the token.
  */
 import { account } from '../support/account.js';
 import { Cleanup } from '../support/cleanup.js';
@@ -9,6 +9,7 @@ import { Load, type Latencies } from '../support/load.js';
 import type { AlgorithmName } from '@keyagent/protocol';
 
 const rounds = Number(process.argv[2] ?? 9);
+const sessions = Number(process.argv[3] ?? 8);
 const perRound = 300;
 const [flooder, quiet] = [account('games'), account('daemon')];
 const algorithms: [AlgorithmName, string][] = [
@@ -39,6 +40,7 @@ async function main(cleanup: Cleanup): Promise<void> {
     agent: {
       rules: [{ name: 'both', keys: 'pkcs11:', users: [flooder.name, quiet.name] }],
       agentSettings: { socket_mode: '0666' },
+      tokenSettings: { sessions },
     },
   });
   const start = (

@@ -1,5 +1,5 @@
 /** What the kernel tells about processes: /proc. */
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 
 export function childrenOf(pid: number): number[] {
   return readdirSync('/proc')
@@ -25,6 +25,24 @@ export function uidOf(pid: number): number {
 
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+/** Inodes of its TCP sockets, listening or not. */
+export function tcpSockets(pid: number): string[] {
+  const all = ['tcp', 'tcp6'].map((name) => readFileSync(`/proc/${pid}/net/${name}`, 'utf8')).join('');
+  return readdirSync(`/proc/${pid}/fd`)
+    .map((fd) => /^socket:\[(\d+)\]$/.exec(targetOf(`/proc/${pid}/fd/${fd}`))?.[1] ?? '')
+    .filter((inode) => inode !== '' && new RegExp(`^( +\\S+){9} +${inode} `, 'm').test(all));
+}
+
+/** Of a link; empty when it is gone. */
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
 
 /** Resident memory. */
