@@ -42,6 +42,8 @@ export interface OperationParts {
   readonly contextLogin: ContextLogin;
   /** A host has no login any more, and nobody ended it. */
   readonly loginLost: () => void;
+  /** The key left, or another one is in its place. */
+  readonly keyChanged: () => void;
 }
 
 interface Attempt {
@@ -87,6 +89,9 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     this.asked++;
     try {
       return await this.run(operation, key, params, options);
+    } catch (error) {
+      if (isRotation(error)) this.parts.keyChanged();
+      throw error;
     } finally {
       if (--this.asked === 0) this.emit('idle');
     }
@@ -169,6 +174,10 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     this.count++;
     return idlest;
   }
+}
+
+function isRotation(error: unknown): boolean {
+  return error instanceof AgentError && (error.code === 'NOT_FOUND' || error.code === 'KEY_MISMATCH');
 }
 
 function queueOf(token: string, places: number): FairQueue {

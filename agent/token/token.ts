@@ -95,6 +95,9 @@ export class Token extends EventEmitter<TokenEvents> {
       loginLost: () => {
         this.loginLost();
       },
+      keyChanged: () => {
+        this.rescans.soon();
+      },
     });
   }
 
@@ -219,18 +222,13 @@ export class Token extends EventEmitter<TokenEvents> {
   }
 
   /** Runs one operation. */
-  async perform<O extends 'sign' | 'decrypt'>(
+  perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
     options: PerformOptions,
   ): Promise<HostResult<O>> {
-    try {
-      return await this.operations.perform(operation, key, params, options);
-    } catch (error) {
-      if (isRotation(error)) this.rescans.soon();
-      throw error;
-    }
+    return this.operations.perform(operation, key, params, options);
   }
 
   /**
@@ -294,9 +292,4 @@ export class Token extends EventEmitter<TokenEvents> {
     this.setState('unlocking', 'the token dropped its login');
     this.emit('opened');
   }
-}
-
-/** The key left, or another one is in its place. */
-function isRotation(error: unknown): boolean {
-  return error instanceof AgentError && (error.code === 'NOT_FOUND' || error.code === 'KEY_MISMATCH');
 }
