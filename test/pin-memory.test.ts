@@ -122,7 +122,7 @@ test(
   },
 );
 
-async function configureToken(agent: Agent, settings: Record<string, string>): Promise<void> {
+async function configureToken(agent: Agent, settings: Record<string, unknown>): Promise<void> {
   agent.configure(({ token: [web = {}] }) => Object.assign(web, settings));
   await agent.mustKeyagent(['reload']);
 }
@@ -149,6 +149,15 @@ for (const [name, expire] of expiries) {
     assertNoPin(here);
   });
 }
+
+test('a reload to retain_pin = false wipes it at once, and the login stays', { skip }, async (t) => {
+  const here = await scene(t, true);
+  const { agent, pin } = here;
+  assert.equal(mappingsWith(agent.daemon.pid, Buffer.from(pin)).length, 1);
+  await configureToken(agent, { retain_pin: false });
+  assert.equal(await agent.tokenState('web'), 'unlocked');
+  assertNoPin(here);
+});
 
 for (const how of ['keyagent stop', 'SIGTERM'] as const) {
   test(`${how} wipes it at once, while what is under way still has its time`, { skip }, async (t) => {
