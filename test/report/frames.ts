@@ -2,6 +2,7 @@
  * A million generated frames on the sockets of one agent: npm run report:frames, or that with a number of frames and a seed.
  * Fails if the agent crashes, hangs, or says what is no reply.
  */
+import { userInfo } from 'node:os';
 import { Cleanup } from '../support/cleanup.js';
 import { deploy } from '../support/deployment.js';
 import { frameStorm } from '../support/frame-storm.js';
@@ -12,7 +13,11 @@ const seed = Number(process.argv[3] ?? Date.now() % 0x7fff_ffff);
 const steps = 10;
 
 async function main(cleanup: Cleanup): Promise<void> {
-  const { agent } = await deploy(cleanup, { keys: [{ label: 'www', type: 'EC:prime256v1' }] });
+  const rules = [{ keys: 'pkcs11:object=www', users: [userInfo().username] }];
+  const { agent } = await deploy(cleanup, {
+    keys: [{ label: 'www', type: 'EC:prime256v1' }],
+    agent: { rules },
+  });
   const { pid } = agent.daemon;
   process.stdout.write(`${frames} frames from seed ${seed}; the agent has ${residentKiB(pid)} KiB\n`);
   const sockets = { client: agent.socket, control: agent.controlSocket };
