@@ -160,6 +160,11 @@ test('a state directory, and a file in it, that others can write to are refused'
   symlinkSync(path.join(agent.spec.folder, 'budget'), path.join(stateDir, 'web.serial.json'));
   chownSync(budget, 0, 0);
   await refused(/web\.serial\.json: is a symbolic link/);
+  const open = path.join(agent.spec.folder, 'open');
+  mkdirSync(path.join(open, 'state'), { recursive: true, mode: 0o700 });
+  chmodSync(open, 0o777);
+  agent.configure(({ agent: table }) => (table.state_dir = path.join(open, 'state')));
+  await refused(/open: mode 0777 lets others write to it/);
 });
 
 test('a server in a chroot signs by a socket in there, another user does not reach it', asRoot, async (t) => {

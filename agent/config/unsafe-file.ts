@@ -1,6 +1,7 @@
 /**
  * Refuses a file that somebody else could change: it names modules that are loaded and users that may sign.
- * The file and its directory must belong to root or to the agent's own user and be writable by their owner alone.
+ * The file and its directory must belong to root or to the agent's own user and be writable by their owner alone, and
+ * so must everything above, where a sticky directory such as /tmp will do: whoever can rename there can swap it.
  */
 import { realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
@@ -8,6 +9,7 @@ import { AgentError } from '@keyagent/protocol';
 import { unreadable } from './config-text.js';
 
 const writableByOthers = 0o022;
+const sticky = 0o1000;
 
 /** @throws AgentError CONFIGURATION, also when the file is not there */
 export function refuseUnsafeFile(file: string, euid = process.geteuid?.() ?? 0): void {
@@ -20,9 +22,23 @@ export function refuseUnsafeFile(file: string, euid = process.geteuid?.() ?? 0):
   if (!statSync(target).isFile())
     throw new AgentError('CONFIGURATION', `${file}: is not a regular file; name a file`);
   // A link and what it points to can both be replaced, each through its own directory.
-  for (const each of new Set([target, path.dirname(target), path.dirname(path.resolve(file))])) {
-    refuseUnsafe(each, statSync(each), euid);
+  const directories = [path.dirname(target), path.dirname(path.resolve(file))];
+  for (const each of new Set([target, ...directories])) refuseUnsafe(each, statSync(each), euid);
+  for (const directory of directories) refuseSwappable(directory, euid);
+}
+
+/** @throws AgentError CONFIGURATION for a directory that others could put another one in the place of */
+export function refuseSwappable(directory: string, euid: number): void {
+  for (const each of above(path.resolve(directory))) {
+    const stat = statSync(each);
+    if ((stat.mode & sticky) === 0 || stat.uid !== 0) refuseUnsafe(each, stat, euid);
   }
+}
+
+/** Every directory above one. */
+function above(directory: string): string[] {
+  const parent = path.dirname(directory);
+  return parent === directory ? [] : [parent, ...above(parent)];
 }
 
 /** The same for something that was looked at already, whatever holds it. */

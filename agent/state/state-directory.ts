@@ -2,10 +2,10 @@
  * The state directory: made if it is missing, refused if anybody else could change what is in it, and held as long as
  * the agent lives, because two agents would undo each other's PIN budget and audit log.
  */
-import { closeSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '@keyagent/protocol';
-import { refuseUnsafe } from '../config/unsafe-file.js';
+import { refuseSwappable, refuseUnsafe } from '../config/unsafe-file.js';
 import { native } from '../native/index.js';
 
 export interface StateDirectory {
@@ -17,6 +17,7 @@ export interface StateDirectory {
 export function holdStateDirectory(path: string, euid = process.geteuid?.() ?? 0): StateDirectory {
   make(path);
   refuseUnsafe(path, statSync(path), euid);
+  for (const each of new Set([path, realpathSync(path)])) refuseSwappable(each, euid);
   const lock = hold(path);
   for (const name of readdirSync(path)) refuseUnsafeEntry(join(path, name), euid);
   return {

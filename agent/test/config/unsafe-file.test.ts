@@ -48,6 +48,36 @@ describe('refuseUnsafeFile', () => {
     assert.throws(() => refuseUnsafeFile(file), { code: 'CONFIGURATION', message: /etc: belongs to uid 33/ });
   });
 
+  it('refuses a file below a directory that others can swap, and accepts one below a sticky one', () => {
+    try {
+      chmodSync(base, 0o777);
+      assert.throws(() => refuseUnsafeFile(file), {
+        code: 'CONFIGURATION',
+        message: /: mode 0777 lets others/,
+      });
+      chmodSync(base, 0o1777);
+      if (isRoot) refuseUnsafeFile(file);
+    } finally {
+      chmodSync(base, 0o700);
+    }
+  });
+
+  it(
+    'refuses one below a directory of another user',
+    { skip: !isRoot && 'only root can give files away' },
+    () => {
+      chownSync(base, 33, 33);
+      try {
+        assert.throws(() => refuseUnsafeFile(file), {
+          code: 'CONFIGURATION',
+          message: /: belongs to uid 33/,
+        });
+      } finally {
+        chownSync(base, 0, 0);
+      }
+    },
+  );
+
   it('looks at both directories of a link', () => {
     const open = path.join(base, 'open');
     mkdirSync(open);
