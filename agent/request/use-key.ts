@@ -76,7 +76,12 @@ export async function useKey<T>(
     result = await withDeadline(timeoutMs, cancellation, async () => {
       const found = await findKey(params.uri, asker, context);
       key = found.key.uri as AuditUri;
-      rule = decide(found.key, { ...algorithm, message: params.message }, asker, context);
+      rule = decide(
+        found.key,
+        { operation, mechanism: algorithm.mechanism, message: params.message },
+        asker,
+        context,
+      );
       takeRate(rule, asker, context);
       requireUsable(found.key, algorithm.mechanism);
       audit.requireWritable();
