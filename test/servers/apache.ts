@@ -33,7 +33,7 @@ export async function startApache(mpm: Mpm, site: Site): Promise<Server> {
       ),
     );
   });
-  return Server.start(site.cleanup, {
+  return Server.start(site, {
     name: `Apache ${mpm}`,
     // What apachectl does: the environment first.
     command: 'sh',

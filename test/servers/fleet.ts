@@ -44,7 +44,7 @@ export const kinds = {
     model: 'children forked before they are needed',
     start: (site) => startApache('prefork', site),
   },
-  nginx: { ...ofMany, model: 'children with an event loop', start: (site) => startNginx(site) },
+  nginx: { ...ofMany, model: 'children with an event loop', start: startNginx },
   haproxy: { ...ofMany, model: 'one child, threads with an event loop', start: startHaproxy },
   stunnel: { ...ofMany, model: 'a thread for each connection', start: startStunnel },
   PostgreSQL: {
@@ -54,7 +54,7 @@ export const kinds = {
     oneKey: true,
   },
   'openssl s_server': {
-    start: (site) => startOpensslServer(site),
+    start: startOpensslServer,
     model: 'one process',
     dialogue: http,
     oneKey: true,

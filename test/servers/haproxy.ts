@@ -17,7 +17,7 @@ export async function startHaproxy(site: Site): Promise<Server> {
       ),
     );
   });
-  return Server.start(site.cleanup, {
+  return Server.start(site, {
     name: 'haproxy',
     command: 'haproxy',
     args: ['-Ws', '-f', tree.path('/etc/haproxy/haproxy.cfg'), '-p', tree.path('/run/haproxy.pid')],

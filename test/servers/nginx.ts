@@ -2,7 +2,7 @@
 import { Server } from './server.js';
 import { follow, type Site } from './site.js';
 
-export async function startNginx(site: Site, wrapper: readonly string[] = []): Promise<Server> {
+export async function startNginx(site: Site): Promise<Server> {
   const { tree, httpPort, extra } = site;
   tree.copy('/etc/nginx', ['nginx.conf', 'sites-available/default']);
   tree.write('/var/www/html/index.html', 'a page of nginx\n');
@@ -20,11 +20,10 @@ export async function startNginx(site: Site, wrapper: readonly string[] = []): P
       ),
     );
   });
-  return Server.start(site.cleanup, {
+  return Server.start(site, {
     name: 'nginx',
-    command: wrapper[0] ?? 'nginx',
+    command: 'nginx',
     args: [
-      ...(wrapper.length > 0 ? [...wrapper.slice(1), 'nginx'] : []),
       ...['-c', tree.path('/etc/nginx/nginx.conf'), '-e', tree.path('/var/log/nginx/error.log')],
       ...['-g', 'daemon off; master_process on;'],
     ],

@@ -38,16 +38,11 @@ export async function startPostgres(site: Site): Promise<Server> {
     );
   });
   const environment = tree.read(`${folder}/environment`).matchAll(/^(\w+) = '(.*)'$/gm);
-  return Server.start(site.cleanup, {
+  return Server.start(site, {
     name: 'PostgreSQL',
-    command: 'setpriv',
+    launcher: ['setpriv', `--reuid=${name}`, `--regid=${group}`, '--init-groups'],
+    command: path.join(library, version, 'bin/postgres'),
     args: [
-      ...[
-        `--reuid=${name}`,
-        `--regid=${group}`,
-        '--init-groups',
-        path.join(library, version, 'bin/postgres'),
-      ],
       ...['-D', path.join(String(data), 'main'), '-c', `config_file=${tree.path(folder)}/postgresql.conf`],
     ],
     env: Object.fromEntries([...environment].map(([, variable = '', value = '']) => [variable, value])),

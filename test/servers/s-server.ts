@@ -5,7 +5,7 @@ import { serverUser } from '../support/account.js';
 import { Server } from './server.js';
 import type { Site } from './site.js';
 
-export async function startOpensslServer(site: Site, wrapper: readonly string[] = []): Promise<Server> {
+export async function startOpensslServer(site: Site): Promise<Server> {
   const { deployment, ports, tree, extra } = site;
   const [first, ...others] = ports;
   if (first === undefined || others.length > 0) throw new Error('openssl s_server has one key');
@@ -13,21 +13,12 @@ export async function startOpensslServer(site: Site, wrapper: readonly string[] 
   const { name, group } = serverUser();
   const chain = path.join(tree.folder, `${key}-chain.pem`);
   writeFileSync(chain, await deployment.agent.mustKeyagent(['cert', '--chain', deployment.uri(key, 'cert')]));
-  const drop = [`--reuid=${name}`, `--regid=${group}`, '--init-groups'];
-  return Server.start(site.cleanup, {
+  return Server.start(site, {
     name: 'openssl s_server',
-    command: 'setpriv',
+    launcher: ['setpriv', `--reuid=${name}`, `--regid=${group}`, '--init-groups'],
+    command: 'openssl',
     args: [
-      ...[
-        ...drop,
-        ...wrapper,
-        'openssl',
-        's_server',
-        '-quiet',
-        '-www',
-        '-accept',
-        `127.0.0.1:${String(port)}`,
-      ],
+      ...['s_server', '-quiet', '-www', '-accept', `127.0.0.1:${String(port)}`],
       ...['-cert', chain, '-cert_chain', chain, '-key', await deployment.referenceFile(key), ...extra(key)],
     ],
     env: deployment.opensslEnv,

@@ -3,15 +3,17 @@
  * beside this for each program.
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import type { Cleanup } from '../support/cleanup.js';
 import { Daemon } from '../support/daemon.js';
 import { acceptsTcp } from '../support/port.js';
 import { childrenOf } from '../support/proc.js';
 import { waitFor } from '../support/wait.js';
+import type { Site } from './site.js';
 
 export interface ServerSpec {
   /** For messages and tables. */
   name: string;
+  /** What drops root before the program starts, if it does not do so itself. */
+  launcher?: readonly string[];
   command: string;
   args: readonly string[];
   env: Record<string, string>;
@@ -36,6 +38,8 @@ export interface ServerSpec {
   crash?: RegExp;
 }
 
+type StartSite = Pick<Site, 'cleanup' | 'wrapper'>;
+
 /** Under valgrind it takes long. */
 const startMs = 60_000;
 
@@ -43,9 +47,10 @@ export class Server {
   readonly #spec: ServerSpec;
   readonly #daemon: Daemon;
 
-  protected constructor(cleanup: Cleanup, spec: ServerSpec) {
+  private constructor({ cleanup, wrapper }: StartSite, spec: ServerSpec) {
     this.#spec = spec;
-    const { command, args, env, outputFile, logFile, stopSignal } = spec;
+    const { launcher = [], env, outputFile, logFile, stopSignal } = spec;
+    const [command = spec.command, ...args] = [...launcher, ...wrapper, spec.command, ...spec.args];
     // What another one logged there before says nothing about this one.
     for (const file of [outputFile, logFile]) if (file !== undefined) rmSync(file, { force: true });
     const stop = stopSignal === undefined ? {} : { stopSignal };
@@ -53,9 +58,9 @@ export class Server {
   }
 
   /** Answers once it accepts connections on every port. Rejects with what it logged if it ends. */
-  static async start(cleanup: Cleanup, spec: ServerSpec): Promise<Server> {
-    const server = new Server(cleanup, spec);
-    await server.accepts();
+  static async start(site: StartSite, spec: ServerSpec): Promise<Server> {
+    const server = new Server(site, spec);
+    await server.#accepts();
     return server;
   }
 
@@ -117,11 +122,13 @@ export class Server {
     if (reloadSignal === undefined) throw new Error(`${this.name} cannot reload`);
     const [before, old] = [this.#occurrences(reloaded), this.children()];
     this.signal(reloadSignal);
-    await waitFor(`${this.name} is through its reload`, () => {
+    const isThrough = () => {
       this.mustRun();
       if (reloaded !== undefined) return this.#occurrences(reloaded) > before;
       return this.children().some((child) => !old.includes(child));
-    });
+    };
+    await waitFor(`${this.name} is through its reload`, isThrough, startMs);
+    await this.#accepts();
   }
 
   /** Waits for its end; answers the exit code, or the signal that ended it. */
@@ -137,7 +144,7 @@ export class Server {
     if (!endings.includes(ending)) throw new Error(`${this.name} ended with ${ending}:\n${this.log()}`);
   }
 
-  protected async accepts(): Promise<void> {
+  async #accepts(): Promise<void> {
     const { ports, httpPort, started } = this.#spec;
     const all = [...ports.values(), ...(httpPort === undefined ? [] : [httpPort])];
     const accepts = async () => {

@@ -16,6 +16,8 @@ export interface Site {
   backendPort: number;
   /** What is added to a key's TLS endpoint, in the program's own words. */
   extra: (key: string) => readonly string[];
+  /** What the server runs under: a program and its arguments. */
+  wrapper: readonly string[];
   /** A test's additions and mistakes: changes what the recipes wrote, before the server starts. */
   adjust: (tree: Tree) => void;
 }
@@ -24,16 +26,17 @@ export interface SiteSpec {
   keys: readonly string[];
   backendPort?: number;
   extra?: Site['extra'];
+  wrapper?: Site['wrapper'];
   adjust?: Site['adjust'];
 }
 
 export async function makeSite(cleanup: Cleanup, deployment: Deployment, spec: SiteSpec): Promise<Site> {
-  const { keys, backendPort = 0, extra = () => [], adjust = () => undefined } = spec;
+  const { keys, backendPort = 0, extra = () => [], wrapper = [], adjust = () => undefined } = spec;
   const ports = new Map<string, number>();
   for (const key of keys) ports.set(key, await freePort());
   const httpPort = await freePort();
   const tree = new Tree(machineOf(deployment.folder));
-  return { cleanup, deployment, tree, ports, httpPort, backendPort, extra, adjust };
+  return { cleanup, deployment, tree, ports, httpPort, backendPort, extra, wrapper, adjust };
 }
 
 /** Everything of one deployment is on one machine. */

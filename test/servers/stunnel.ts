@@ -20,7 +20,7 @@ export async function startStunnel(site: Site): Promise<Server> {
   const [first = ''] = ports.keys();
   const environment = Object.entries(tree.unitEnvironment(`stunnel@${first}.service`));
   tree.write('/etc/stunnel/all.conf', services.join('\n'));
-  return Server.start(site.cleanup, {
+  return Server.start(site, {
     name: 'stunnel',
     command: 'stunnel4',
     args: [tree.path('/etc/stunnel/all.conf')],
