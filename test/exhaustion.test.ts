@@ -131,7 +131,9 @@ test('descriptors that a peer passes with its bytes are not taken', async (t) =>
   t.after(() => peer.kill());
   const [said] = (await once(peer.stdout, 'data', { signal: AbortSignal.timeout(20_000) })) as [Buffer];
   assert.equal(said.toString(), 'passed\n');
-  assert.equal(openDescriptors(agent.daemon.pid), before + 20);
+  // Nothing but the connections; what was still closing before may be gone.
+  const taken = openDescriptors(agent.daemon.pid) - before;
+  assert.ok(taken <= 20, `${taken} more`);
 });
 
 test('an agent without descriptors does not spin, and serves when there are some', asRoot, async (t) => {
