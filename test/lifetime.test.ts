@@ -129,6 +129,38 @@ test('an unlock lasts as long as it was to last, also where the state directory 
   assert.equal(await agent.settled('web'), 'locked');
 });
 
+test('an unlock lasts as long as it was to last, also where the keys cannot be read at first', async (t) => {
+  const { agent, pin, sign } = await site(t);
+  await agent.mustKeyagent(['lock']);
+  agent.counting?.setFaults('C_FindObjectsInit rv=0x30');
+  await agent.mustKeyagent(['unlock', '--stdin', '--for', '1h'], { input: pin });
+  const { state, locks_at } = await status(agent);
+  assert.deepEqual([state, locks_at !== undefined], ['unlocked', true]);
+  assert.match(agent.daemon.log, /logged in, but the keys cannot be read/);
+  agent.counting?.setFaults();
+  await waitFor('it signs once they can be read', () =>
+    sign().then(
+      () => true,
+      () => false,
+    ),
+  );
+});
+
+test('an unlock that fails at the second host leaves none logged in', async (t) => {
+  const { agent, pin, sign } = await site(t, { agent: { tokenSettings: { hosts: 2 } } });
+  await agent.mustKeyagent(['lock']);
+  const before = agent.calls('C_Login');
+  const asleep = agent.counting?.sleeps().get('C_Login') ?? 0;
+  agent.counting?.setFaults('C_Login sleep_ms=1500');
+  const unlock = agent.keyagent(['unlock', '--stdin', '--for', '1h'], { input: pin });
+  await waitFor('the first is under way', () => agent.counting?.sleeps().get('C_Login') === asleep + 1);
+  agent.counting?.setFaults('C_Login rv=0x30');
+  assert.equal((await unlock).status, 75);
+  assert.equal(agent.calls('C_Login'), before + 2);
+  assert.equal((await status(agent)).state, 'locked');
+  await assert.rejects(sign(), { code: 'LOCKED' });
+});
+
 test('without retain_pin the sources are asked again after a host restart', async (t) => {
   const { agent, sign } = await site(t, {
     agent: { credential: true, tokenSettings: { retain_pin: false } },

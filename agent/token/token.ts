@@ -200,6 +200,11 @@ export class Token extends EventEmitter<TokenEvents> {
     await Promise.all(this.slots.map((slot) => slot.logout()));
   }
 
+  /** Of the hosts that are logged in; the state stays as it is. */
+  async logout(): Promise<void> {
+    await Promise.all(this.slots.filter(({ loggedIn }) => loggedIn).map((slot) => slot.logout()));
+  }
+
   /** Reads the keys again: objects in the token may have changed. */
   rescan(): Promise<void> {
     return this.rescans.now();

@@ -45,13 +45,31 @@ export class Logins {
   /** The login with `pin`, if nobody locked the token since `locks`; undone if somebody did while it was under way. */
   async run(source: SourceName, pin: Uint8Array | undefined, locks: number): Promise<void> {
     const { token } = this.parts;
-    await token.login(pin);
+    const served = token.hasLoggedInHost;
+    try {
+      await token.login(pin);
+    } catch (error) {
+      // The first hosts may be logged in by now; nothing would ever end a login that counts as failed.
+      if (!served) await token.logout();
+      throw error;
+    }
     // Also of a login that does not stand, or of a token that leaves while its keys are read: the PIN was right.
     this.noteSuccess();
-    await token.rescan();
+    await this.readKeys();
     if (locks !== this.locks) await token.lock(`run "keyagent unlock ${token.name}"`);
     this.requireNotLocked(locks);
     this.succeeded(source, pin);
+  }
+
+  /** As long as the login is there it stands: the keys are read again later, and when somebody asks for one. */
+  private async readKeys(): Promise<void> {
+    const { token, log } = this.parts;
+    try {
+      await token.rescan();
+    } catch (error) {
+      if (!token.hasLoggedInHost) throw error;
+      log.warn('logged in, but the keys cannot be read', { token: token.name, error });
+    }
   }
 
   /** Somebody has to type the PIN where the token reads it: says so where operators look. */
