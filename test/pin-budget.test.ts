@@ -259,7 +259,7 @@ for (const victim of ['agent', 'token host'] as const) {
 test('a wrong PIN with a thousand waiting requests costs one C_Login, and each of them is answered', async (t) => {
   const { agent, credential } = await budget(t);
   writeFileSync(credential, 'stale-pin');
-  agent.counting?.setFaults('C_Login sleep_ms=3000');
+  agent.counting?.setFaults('C_Login sleep_ms=6000');
   const before = agent.calls('C_Login');
   await agent.start();
   await waitFor('the login is under way', () => agent.counting?.sleeps().get('C_Login') === 1);
