@@ -1,6 +1,6 @@
 /**
- * Servers under valgrind, parents and children: through handshakes, a reload and the end. Not PostgreSQL: its parent forks in
- * signal handlers, and now and then valgrind's ends there without a word.
+ * Servers under valgrind, parents and children: through handshakes, a reload and the end. Not PostgreSQL, whose parent works
+ * in signal handlers: most of the time nothing is found there either, but now and then a connection is lost.
  */
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';

@@ -109,7 +109,7 @@ export class Server {
 
   /** Throws when it ended, with the logs. */
   mustRun(): void {
-    if (!this.#daemon.running) throw new Error(`${this.name} ended:\n${this.log()}`);
+    this.#daemon.mustRun(this.name, () => this.log());
   }
 
   signal(name: NodeJS.Signals): void {

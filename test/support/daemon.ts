@@ -48,11 +48,11 @@ export class Daemon {
     return this.#child.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Throws when it ended, with what it printed. For probes that wait for it. */
-  mustRun(): void {
+  /** Throws when it ended, with how and what it printed or logged. For probes that wait for it. */
+  mustRun(name = this.#spec.command, log = () => this.log): void {
     if (this.#child.pid === undefined) throw this.#startFailure();
     const ending = this.#child.signalCode ?? `exit ${String(this.#child.exitCode)}`;
-    if (!this.running) throw new Error(`${this.#spec.command} ended (${ending}):\n${this.log}`);
+    if (!this.running) throw new Error(`${name} ended (${ending}):\n${log()}`);
   }
 
   signal(name: NodeJS.Signals): void {
