@@ -1,16 +1,26 @@
 /**
- * What a flood of one user costs another: npm run report:fairness. For each algorithm, rounds without and with the flood
- * take turns; what is printed are medians over the rounds. Arguments: how many rounds, and `sessions` of the token.
+ * What a flood of one user costs another: npm run report:fairness. On SoftHSM, which computes on the processors that
+ * everybody here shares, and on a token that takes 5 ms and none of them, as an HSM does: what the flood costs there is
+ * the agent's doing. For each algorithm, rounds without and with the flood take turns; what is printed are medians over
+ * the rounds. Arguments: how many rounds, and `sessions` of the token.
  */
+import path from 'node:path';
 import { account } from '../support/account.js';
 import { Cleanup } from '../support/cleanup.js';
 import { deploy } from '../support/deployment.js';
 import { Load, type Latencies } from '../support/load.js';
+import { root } from '../support/paths.js';
 import type { AlgorithmName } from '@keyagent/protocol';
 
 const rounds = Number(process.argv[2] ?? 9);
 const sessions = Number(process.argv[3] ?? 8);
 const perRound = 300;
+const tokens = {
+  SoftHSM: {},
+  'a token of 5 ms': { module: path.join(root, 'build/test/latency-pkcs11.so') },
+};
+// Told to that module, and to nobody else.
+process.env.KEYAGENT_BENCH_LATENCY_US = '5000';
 const [flooder, quiet] = [account('games'), account('daemon')];
 const algorithms: [AlgorithmName, string][] = [
   ['ecdsa-sha256', 'ec'],
@@ -31,7 +41,7 @@ function row(
   return `  ${name.padEnd(8)} alone ${before.toFixed(2)} ms, beside the flood ${after.toFixed(2)} ms: ${(after / before).toFixed(1)} times\n`;
 }
 
-async function main(cleanup: Cleanup): Promise<void> {
+async function report(cleanup: Cleanup, name: string, module: { module?: string }): Promise<void> {
   const deployment = await deploy(cleanup, {
     keys: [
       { label: 'ec', type: 'EC:prime256v1' },
@@ -40,7 +50,7 @@ async function main(cleanup: Cleanup): Promise<void> {
     agent: {
       rules: [{ name: 'both', keys: 'pkcs11:', users: [flooder.name, quiet.name] }],
       agentSettings: { socket_mode: '0666' },
-      tokenSettings: { sessions },
+      tokenSettings: { sessions, ...module },
     },
   });
   const start = (
@@ -77,12 +87,14 @@ async function main(cleanup: Cleanup): Promise<void> {
     await one.sign(perRound);
     const [victims, others] = await Promise.all([eager.rest(), flood.rest()]);
     const share = victims / ((victims + others) / 2);
-    process.stdout.write(`${alg}: 1 request at a time, beside 16 connections with 64 each\n`);
+    process.stdout.write(`${name}, ${alg}: 1 request at a time, beside 16 connections with 64 each\n`);
     process.stdout.write(row('median', alone, flooded, ({ medianMs }) => medianMs));
     process.stdout.write(row('p99', alone, flooded, ({ p99Ms }) => p99Ms));
     process.stdout.write(`  with 16 at a time it has ${(share * 100).toFixed(0)} % of its fair share\n`);
   }
 }
 
-const cleanup = new Cleanup();
-await main(cleanup).finally(() => cleanup.run());
+for (const [name, module] of Object.entries(tokens)) {
+  const cleanup = new Cleanup();
+  await report(cleanup, name, module).finally(() => cleanup.run());
+}
