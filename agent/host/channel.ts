@@ -1,6 +1,8 @@
 /**
  * The socketpair to the agent: frames in, operations called, replies and events out. Replies go out in whatever
  * order they come; all that come in one turn of the event loop leave in one write, and are wiped behind it.
+ * Each request has a turn of its own: of operations that run on this thread the first is answered before the next
+ * begins, and the agent is at work on that answer meanwhile.
  */
 import type { Duplex } from 'node:stream';
 import { Packr, Unpackr } from 'msgpackr';
@@ -33,7 +35,9 @@ export class Channel {
     this.#operations = operations;
     const reader = new FrameReader(hostFrameMax);
     stream.on('data', (chunk: Buffer) => {
-      for (const body of reader.push(chunk)) void this.#answer(unpackr.unpack(body));
+      const [first, ...others] = reader.push(chunk);
+      if (first !== undefined) this.#take(first);
+      for (const body of others) setImmediate(() => this.#take(body));
     });
   }
 
@@ -45,6 +49,10 @@ export class Channel {
   async flush(): Promise<void> {
     this.#flush();
     await new Promise<void>((resolve) => this.#stream.write(Buffer.alloc(0), () => resolve()));
+  }
+
+  #take(body: Buffer): void {
+    void this.#answer(unpackr.unpack(body));
   }
 
   /** The other end is the agent: a request that is not of the protocol is a defect, and ends the process. */
