@@ -22,8 +22,8 @@ const knownSkips = [
 ];
 
 /** What a complete run has at least; raise them as tests are added. */
-const minimumFiles = 92;
-const minimumTests = 1750;
+const minimumFiles = 148;
+const minimumTests = 2300;
 
 function testFiles(patterns) {
   return folders

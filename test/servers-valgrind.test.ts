@@ -1,6 +1,6 @@
 /**
- * Servers under valgrind, parents and children: through handshakes, a reload and the end. Not PostgreSQL, whose parent works
- * in signal handlers: most of the time nothing is found there either, but now and then a connection is lost.
+ * Servers under valgrind, parents and children: through handshakes, a reload and the end. PostgreSQL is left out: in 3 of 14
+ * runs its parent ended at start, or one connection was lost at a reload; why is not known. valgrind itself found nothing in it.
  */
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
