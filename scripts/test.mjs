@@ -22,8 +22,8 @@ const knownSkips = [
 ];
 
 /** What a complete run has at least; raise them as tests are added. */
-const minimumFiles = 148;
-const minimumTests = 2300;
+const minimumFiles = 149;
+const minimumTests = 2400;
 
 function testFiles(patterns) {
   return folders
