@@ -147,6 +147,18 @@ for (const where of ['while its keys are read', 'when the request is tried again
   });
 }
 
+test('hold: a token that leaves at each signature ends the request, and costs few logins', async (t) => {
+  const here = await site(t, { tokenSettings: { on_removal: 'hold' } });
+  const { agent, token, sign } = here;
+  const logins = agent.calls('C_Login');
+  const whileRead = agent.calls('C_SignInit') - 1;
+  // Each host counts anew, and this one has none of a login before the signature.
+  token.setFaults(`C_SignInit rv=0x32 close_all=1 skip=${whileRead}`);
+  for (let i = 0; i < whileRead; i++) assert.equal(await sign(), true);
+  assert.equal(await codeOf(sign()), 'TOKEN_ABSENT');
+  assert.equal(agent.calls('C_Login') - logins, 3);
+});
+
 test('hold: a request waits no longer than hold_ms, and not at all once an operator locks', async (t) => {
   const here = await site(t, {
     tokenSettings: { on_removal: 'hold' },

@@ -53,6 +53,8 @@ interface Attempt {
 
 /** Requests of one token that wait for their turn. */
 const waitingMax = 4096;
+/** A token that leaves more often during one request does not work: each repetition costs a login. */
+const repeatsMax = 3;
 /** What a module says once the login or the token is gone: some call that any error. */
 const goneCodes: readonly ErrorCode[] = ['LOCKED', 'TOKEN_ABSENT', 'TOKEN_ERROR'];
 
@@ -118,11 +120,12 @@ export class Operations extends EventEmitter<{ idle: [] }> {
       await this.unlocked(cancellation);
       return queue.run(lane, cancellation, onHost);
     };
-    for (let isSuspect = false; ; attempt.sentAfter = undefined) {
+    let isSuspect = false;
+    for (let repeats = 0; ; repeats++, attempt.sentAfter = undefined) {
       try {
         return await (isSuspect ? this.alone(onHost) : inTurn());
       } catch (error) {
-        if (attempt.sentAfter === undefined || repeated) throw error;
+        if (attempt.sentAfter === undefined || repeated || repeats === repeatsMax) throw error;
         const hostLost = error instanceof HostLost;
         const comesBack = !hostLost && this.comesBack(error, attempt.sentAfter);
         // Each use of such a key is a login of its own, and none is tried twice.
