@@ -9,26 +9,19 @@ import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
 import { AgentError, connectCaller } from '@keyagent/protocol';
-import { account, isRoot } from './support/account.js';
+import { account, whyNotAs } from './support/account.js';
 import type { Agent, AgentSpec } from './support/agent.js';
 import { cleanupAfter } from './support/cleanup.js';
 import { runCommand } from './support/command.js';
 import { deploy } from './support/deployment.js';
-import { keyagentCommand, keyagentd } from './support/paths.js';
+import { keyagentCommand } from './support/paths.js';
 import { childrenOf, mappingsWith, scanMemory, uidOf } from './support/proc.js';
 import { waitFor } from './support/wait.js';
 
 /** A user that every Debian has and that owns nothing. */
 const user = account('daemon');
 const runs = 10;
-const { status } = await runCommand(
-  'test',
-  ['-r', keyagentd],
-  isRoot ? { uid: user.uid, gid: user.gid } : {},
-);
-const skip =
-  (!isRoot && 'needs root, to run an agent as another user and to read its memory') ||
-  (status !== 0 && `needs a checkout that ${user.name} can read`);
+const skip = whyNotAs(user);
 
 interface Scene {
   /** Unlocked; runs as `user`. */

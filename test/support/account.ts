@@ -1,5 +1,6 @@
 /** Whom servers run as: www-data under a root parent, as Debian ships them; for a developer without root, themselves. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { keyagentd } from './paths.js';
 
 export interface Account {
   name: string;
@@ -16,6 +17,13 @@ export function serverUser(): Account {
 
 export function account(name: string): Account {
   return { name, group: id('-gn', name), uid: Number(id('-u', name)), gid: Number(id('-g', name)) };
+}
+
+/** What this machine lacks for a test in which this user runs our programs. */
+export function whyNotAs({ name, uid, gid }: Account): string | undefined {
+  if (!isRoot) return 'needs root, to run programs as another user';
+  const { status } = spawnSync('test', ['-r', keyagentd], { uid, gid });
+  return status === 0 ? undefined : `needs a checkout that ${name} can read`;
 }
 
 function id(...args: string[]): string {

@@ -93,23 +93,27 @@ void describe('peerIsAlive', { timeout }, () => {
   });
 });
 
+// To root every file is its own, and no limit holds: some tests need another user, who must be able to run this.
+const nobody = isRoot ? { uid: 65534, gid: 65534 } : {};
+const canRun = spawnSync(process.execPath, ['--input-type=module', '--eval', `import ${addon}`], {
+  cwd: '/',
+  ...nobody,
+});
+const unreachable = canRun.status !== 0 && 'needs a checkout that uid-65534 can read';
+
 void describe('hardenProcess', { timeout }, () => {
-  // To root every file is its own: the owner tells something only to another user, who must be able to run this.
-  const nobody = isRoot ? { uid: 65534, gid: 65534 } : {};
-  const canRun = spawnSync(process.execPath, ['--input-type=module', '--eval', `import ${addon}`], {
-    cwd: '/',
-    ...nobody,
-  });
-  const skip = canRun.status !== 0 && 'another user cannot reach this checkout or this Node';
+  test(
+    'makes the process undumpable, and with it its memory unreadable to its own uid',
+    { skip: unreachable },
+    () => {
+      const owner = `(await import('node:fs')).statSync('/proc/self/mem').uid`;
+      const own = isRoot ? 65534 : process.getuid?.();
+      assert.equal(run(`console.log(${owner})`, nobody), String(own));
+      assert.equal(run(`native.hardenProcess(); console.log(${owner})`, nobody), '0');
+    },
+  );
 
-  test('makes the process undumpable, and with it its memory unreadable to its own uid', { skip }, () => {
-    const owner = `(await import('node:fs')).statSync('/proc/self/mem').uid`;
-    const own = isRoot ? 65534 : process.getuid?.();
-    assert.equal(run(`console.log(${owner})`, nobody), String(own));
-    assert.equal(run(`native.hardenProcess(); console.log(${owner})`, nobody), '0');
-  });
-
-  const mayGive = { skip: skip === false && !isRoot ? 'needs root, to give a capability' : skip };
+  const mayGive = { skip: isRoot ? unreachable : 'needs root, to give a capability' };
   test('keeps capabilities from the programs that the process starts', mayGive, () => {
     const has = [
       'setpriv',
@@ -228,7 +232,7 @@ void describe('secretBytes and wipeSecret', { timeout }, () => {
     assert.equal(native.secretBytes(0).length, 0);
   });
 
-  test('say so where nothing may be locked', { skip: !isRoot && 'needs root' }, () => {
+  test('say so where nothing may be locked', { skip: isRoot ? unreachable : 'needs root' }, () => {
     const source = `import { native } from ${addon};
       try { native.secretBytes(1); console.log('given') } catch ({ code }) { console.log(code) }`;
     const args = ['--memlock=0', process.execPath, '--input-type=module', '--eval', source];
