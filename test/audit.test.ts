@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connectCaller } from '@keyagent/protocol';
 import { parse, stringify } from 'smol-toml';
-import { isRoot, serverUser } from './support/account.js';
+import { isRoot, serverUser, whyNotAs } from './support/account.js';
 import { Agent } from './support/agent.js';
 import { makeAuthority } from './support/authority.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
@@ -371,11 +371,14 @@ async function firstRefusalOfStart(agent: Agent): Promise<CommandResult | undefi
   return undefined;
 }
 
-test('keyagent audit verify runs as its owner only, and needs no agent', async (t) => {
+test('keyagent audit verify needs no agent', async (t) => {
   const agent = await startAudited(cleanupAfter(t));
   await agent.daemon.stop();
   assert.equal((await verify(agent)).status, 0);
-  if (!isRoot) return;
+});
+
+test('keyagent audit verify runs as its owner only', { skip: whyNotAs(serverUser()) }, async (t) => {
+  const agent = await startAudited(cleanupAfter(t));
   const { uid, gid } = serverUser();
   const { status, stderr } = await agent.keyagent(
     [

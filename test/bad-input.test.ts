@@ -59,7 +59,8 @@ test('an ambiguous URI lists its candidates', async () => {
 });
 
 for (const query of [
-  'pin-value=1234',
+  // No hash in the audit log can hold it.
+  'pin-value=zq-pin',
   'pin-source=file:/etc/pin',
   'module-path=/tmp/evil.so',
   'module-name=evil',
@@ -70,7 +71,7 @@ for (const query of [
     assertRefused(result, 65, attribute);
     const said =
       result.stderr + deployment.agent.daemon.log + readFileSync(deployment.agent.auditFile, 'utf8');
-    assert.equal(said.includes('1234'), false, 'a PIN in a URI is not repeated');
+    assert.equal(said.includes('zq-pin'), false, 'a PIN in a URI is not repeated');
     await assertServes();
   });
 }
