@@ -39,6 +39,7 @@ for (const name of ['nginx', 'openssl s_server', 'Apache event', 'haproxy', 'stu
     const pids = new Set([server.pid]);
     const serve = async () => {
       const { succeeded, failures } = await handshakes({ ...target, count: 12, concurrency: 4 });
+      server.mustRun();
       assert.deepEqual({ succeeded, failures }, { succeeded: 12, failures: [] });
       for (const child of server.children()) pids.add(child);
     };

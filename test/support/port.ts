@@ -1,16 +1,49 @@
 /** TCP ports on 127.0.0.1. */
+import { randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** One that is free now; the kernel does not give it out again soon. */
+/** Below those that the kernel gives to clients and to who asks for any: only a test takes one of these. */
+const range = { first: 10_240, afterLast: 32_768 };
+
+/** One that is free, and that no test gets a second time while this process lives. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
+  for (let tries = 0; tries < 100; tries++) {
+    const port = randomInt(range.first, range.afterLast);
+    if ((await reserve(port)) && (await isFree(port))) return port;
+  }
+  throw new Error('no TCP port is free on 127.0.0.1');
+}
+
+/** Tests run in several processes: who has the UDP port of the same number has the TCP port. */
+async function reserve(port: number): Promise<boolean> {
+  const token = createSocket('udp4').unref();
+  try {
+    token.bind(port, '127.0.0.1');
+    await once(token, 'listening');
+    return true;
+  } catch (error) {
+    token.close();
+    return refuseInUse(error);
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    return refuseInUse(error);
+  }
   server.close();
   await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('the kernel gave no TCP port');
-  return address.port;
+  return true;
+}
+
+function refuseInUse(error: unknown): false {
+  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return false;
+  throw error;
 }
 
 export function acceptsTcp(port: number): Promise<boolean> {
