@@ -42,13 +42,16 @@ struct plan {
     unsigned threads;
     unsigned long warm_up_ms;
     unsigned long ms;
+    /* A pipe that nothing is written to: its end is the sign to begin. Hundreds that looked again and again whether it is
+     * time would leave no processor to those that still connect. */
+    int gate[2];
 };
 
 /* Shared by all processes. */
 struct board {
     atomic_uint opened;
     atomic_uint ready;
-    /* Nanoseconds of CLOCK_MONOTONIC; 0: not yet. */
+    /* Nanoseconds of CLOCK_MONOTONIC. */
     _Atomic uint64_t begin;
     _Atomic uint64_t verified;
     _Atomic uint64_t all;
@@ -119,8 +122,7 @@ static void *client_run(void *argument) {
     message_make(message, client->number, 0);
     plan->target->sign(signer, message, signature);
     client->board->ready++;
-    while (client->board->begin == 0)
-        usleep(100);
+    if (read(plan->gate[0], message, 1) != 0) die("gate: %s", strerror(errno));
     const uint64_t from = client->board->begin + plan->warm_up_ms * 1000000;
     const uint64_t until = from + plan->ms * 1000000;
     uint64_t cpu_from = 0;
@@ -153,6 +155,7 @@ static EVP_PKEY *public_key_read(const char *path) {
 static _Noreturn void process_run(const struct plan *plan, struct board *board, unsigned first) {
     /* The others wait for ever if one does not start. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(plan->gate[1]);
     pthread_t threads[plan->threads];
     struct client clients[plan->threads];
     EVP_PKEY *public_key = public_key_read(plan->spki);
@@ -279,6 +282,7 @@ int main(int argc, char **argv) {
     struct board *board = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct histogram *all = calloc(1, sizeof *all);
     if (board == MAP_FAILED || all == NULL) die("out of memory");
+    if (pipe(plan.gate) != 0) die("pipe: %s", strerror(errno));
     for (unsigned i = 0; i < plan.processes; i++) {
         const pid_t pid = fork();
         if (pid < 0) die("fork: %s", strerror(errno));
@@ -288,6 +292,7 @@ int main(int argc, char **argv) {
     }
     counter_await(&board->ready, clients);
     board->begin = now_ns();
+    close(plan.gate[1]);
     if (!children_wait(plan.processes)) die("a client failed");
     report(&plan, board, all);
     free(all);
