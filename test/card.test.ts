@@ -218,6 +218,13 @@ test('the reader says what is wrong: none configured, no module, several cards, 
   const noModule = await agent.keyagent(unlock);
   assert.equal(noModule.status, 78);
   assert.match(noModule.stderr, /card reader desk1: cannot load \/nonexistent\.so as a PKCS#11 module/);
+  await cards.setReaders(cards.readerOf(1));
+  const { module } = cards.counting.tokenSettings;
+  chmodSync(module, 0o757);
+  const unsafe = await agent.keyagent(unlock);
+  assert.equal(unsafe.status, 78);
+  assert.match(unsafe.stderr, /card reader desk1: \S+\.so: mode 0757 lets others write to it; chmod go-w it/);
+  chmodSync(module, 0o755);
   await cards.setReaders();
   const noReader = await agent.keyagent(unlock);
   assert.match(noReader.stderr, /no \[\[card_reader\]\] is configured; add one with name and module/);

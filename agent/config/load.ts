@@ -51,16 +51,19 @@ function parseConfig(source: ConfigSource, around: Surroundings = surroundings()
   const text = new ConfigText(source);
   const checked = checkTables(text);
   const sockets = resolveSockets(text, checked.agent, around);
-  const state = checked.agent.state_dir ?? stateDir(around);
+  const { euid } = around;
+  const places = { stateDir: checked.agent.state_dir ?? stateDir(around), euid };
   return {
     file,
     hash,
     ...sockets,
-    stateDir: state,
+    stateDir: places.stateDir,
     holdMs: checked.agent.hold_ms,
     requestTimeoutMs: checked.agent.request_timeout_ms,
-    tokens: checked.token.map((token, index, all) => resolveToken(text, token, index, all, state)),
-    cardReaders: checked.card_reader.map((reader, index, all) => resolveCardReader(text, reader, index, all)),
+    tokens: checked.token.map((token, index, all) => resolveToken(text, token, index, all, places)),
+    cardReaders: checked.card_reader.map((reader, index, all) =>
+      resolveCardReader(text, reader, index, all, euid),
+    ),
     rules: checked.rule.map((rule, index) => resolveRule(text, rule, index)),
     auditFile: checked.audit.file ?? auditFile(around),
     auditOnError: checked.audit.on_error,

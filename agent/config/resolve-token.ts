@@ -6,6 +6,7 @@ import type { CardReaderConfig, TokenConfig } from './config.js';
 import { parseDuration } from './duration.js';
 import type { CardReaderTable, TokenTable } from './file-schema.js';
 import type { KeyPath } from './key-lines.js';
+import { refuseUnsafeModule } from './unsafe-file.js';
 
 /** Path attributes of RFC 7512 2.3 that name an object, not a token. */
 const objectAttributes = ['object', 'type', 'id'];
@@ -15,9 +16,10 @@ export function resolveToken(
   token: TokenTable,
   index: number,
   all: readonly TokenTable[],
-  stateDir: string,
+  { stateDir, euid }: { stateDir: string; euid: number },
 ): TokenConfig {
   requireOwnName(text, 'token', index, all);
+  requireSafeModule(text, ['token', index, 'module'], token.module, euid);
   return {
     name: token.name,
     module: token.module,
@@ -47,8 +49,10 @@ export function resolveCardReader(
   reader: CardReaderTable,
   index: number,
   all: readonly CardReaderTable[],
+  euid: number,
 ): CardReaderConfig {
   requireOwnName(text, 'card_reader', index, all);
+  requireSafeModule(text, ['card_reader', index, 'module'], reader.module, euid);
   tokenUri(text, ['card_reader', index, 'uri'], reader.uri);
   return reader;
 }
@@ -62,6 +66,14 @@ function requireOwnName(
   const first = all.findIndex(({ name }) => name === all[index]?.name);
   if (first < index)
     text.fail([table, index, 'name'], `${table} ${first + 1} has this name already; choose another`);
+}
+
+function requireSafeModule(text: ConfigText, at: KeyPath, module: string, euid: number): void {
+  try {
+    refuseUnsafeModule(module, euid);
+  } catch (cause) {
+    text.failFrom(at, cause);
+  }
 }
 
 function tokenUri(text: ConfigText, at: KeyPath, value: string): Pkcs11Uri {

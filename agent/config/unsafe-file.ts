@@ -1,9 +1,10 @@
 /**
- * Refuses a file that somebody else could change: it names modules that are loaded and users that may sign.
- * The file and its directory must belong to root or to the agent's own user and be writable by their owner alone, and
- * so must everything above, where a sticky directory such as /tmp will do: whoever can rename there can swap it.
+ * Refuses a file that somebody else could change: a configuration, which names modules and users that may sign, and a
+ * module, which is code that gets the PIN. The file and its directory must belong to root or to the agent's own user and
+ * be writable by their owner alone, and so must everything on the way, links followed, where a sticky directory such as
+ * /tmp will do: whoever can rename there can swap it.
  */
-import { realpathSync, statSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, readlinkSync, realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
 import { unreadable } from './config-text.js';
@@ -15,42 +16,79 @@ const sticky = 0o1000;
 export function refuseUnsafeFile(file: string, euid = process.geteuid?.() ?? 0): void {
   let target: string;
   try {
-    target = realpathSync(file);
+    target = realpathSync.native(file);
   } catch (cause) {
     throw unreadable(file, cause);
   }
   if (!statSync(target).isFile())
     throw new AgentError('CONFIGURATION', `${file}: is not a regular file; name a file`);
-  // A link and what it points to can both be replaced, each through its own directory.
-  const directories = [path.dirname(target), path.dirname(path.resolve(file))];
+  const directories = [path.dirname(target), path.dirname(absolute(file))];
   for (const each of new Set([target, ...directories])) refuseUnsafe(each, statSync(each), euid);
-  for (const directory of directories) refuseSwappable(directory, euid);
+  refuseSwappable(file, euid);
 }
 
-/** @throws AgentError CONFIGURATION for a directory that others could put another one in the place of */
-export function refuseSwappable(directory: string, euid: number): void {
-  for (const each of above(path.resolve(directory))) {
-    const stat = statSync(each);
-    if ((stat.mode & sticky) === 0 || stat.uid !== 0) refuseUnsafe(each, stat, euid);
+/**
+ * Says what is at stake. A module that is not found is none of this: who loads it says so.
+ * @throws AgentError CONFIGURATION
+ */
+export function refuseUnsafeModule(module: string, euid = process.geteuid?.() ?? 0): void {
+  if (!existsSync(module)) return;
+  try {
+    refuseUnsafeFile(module, euid);
+  } catch (cause) {
+    if (!(cause instanceof AgentError)) throw cause;
+    const { code, message } = cause;
+    throw new AgentError(code, `${message}: whoever can change a PKCS#11 module gets the PIN`, { cause });
   }
 }
 
-/** Every directory above one. */
-function above(directory: string): string[] {
-  const parent = path.dirname(directory);
-  return parent === directory ? [] : [parent, ...above(parent)];
+/** @throws AgentError CONFIGURATION for a path of which others could put another thing in the place of a part */
+export function refuseSwappable(file: string, euid: number): void {
+  for (const { directory, name } of lookups(absolute(file))) {
+    const stat = statSync(directory);
+    // There nobody can rename what belongs to another.
+    const ownOnly = (stat.mode & sticky) !== 0 && stat.uid === 0;
+    const entry = path.join(directory, name);
+    if (ownOnly) refuseForeign(entry, lstatSync(entry), euid);
+    else refuseUnsafe(directory, stat, euid);
+  }
+}
+
+/** With its ".." as they are: behind a link they lead elsewhere than they look. */
+function absolute(file: string): string {
+  return path.isAbsolute(file) ? file : `${process.cwd()}/${file}`;
+}
+
+/** Every directory in which a name of the path is looked up, as the kernel does it: link by link. */
+function* lookups(file: string): Generator<{ directory: string; name: string }> {
+  let directory: string = path.sep;
+  let names = file.split(path.sep);
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    if (name === '' || name === '.') continue;
+    yield { directory, name };
+    const entry = path.join(directory, name);
+    if (!lstatSync(entry).isSymbolicLink()) directory = entry;
+    else {
+      const target = readlinkSync(entry);
+      if (path.isAbsolute(target)) directory = path.sep;
+      names = [...target.split(path.sep), ...names];
+    }
+  }
 }
 
 /** The same for something that was looked at already, whatever holds it. */
-export function refuseUnsafe(name: string, { uid, mode }: Stats, euid: number): void {
-  if (uid !== 0 && uid !== euid) {
-    throw new AgentError(
-      'CONFIGURATION',
-      `${name}: belongs to uid ${uid}; it must belong to root${euid === 0 ? '' : ` or uid ${euid}`} (chown it)`,
-    );
-  }
-  if ((mode & writableByOthers) !== 0) {
-    const octal = (mode & 0o7777).toString(8).padStart(4, '0');
-    throw new AgentError('CONFIGURATION', `${name}: mode ${octal} lets others write to it; chmod go-w it`);
-  }
+export function refuseUnsafe(name: string, stat: Stats, euid: number): void {
+  refuseForeign(name, stat, euid);
+  if ((stat.mode & writableByOthers) === 0) return;
+  const octal = (stat.mode & 0o7777).toString(8).padStart(4, '0');
+  throw new AgentError('CONFIGURATION', `${name}: mode ${octal} lets others write to it; chmod go-w it`);
+}
+
+function refuseForeign(name: string, { uid }: Stats, euid: number): void {
+  if (uid === 0 || uid === euid) return;
+  const owners = `root${euid === 0 ? '' : ` or uid ${euid}`}`;
+  throw new AgentError(
+    'CONFIGURATION',
+    `${name}: belongs to uid ${uid}; it must belong to ${owners} (chown it)`,
+  );
 }

@@ -2,7 +2,7 @@
  * The state directory: made if it is missing, refused if anybody else could change what is in it, and held as long as
  * the agent lives, because two agents would undo each other's PIN budget and audit log.
  */
-import { closeSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '@keyagent/protocol';
 import { refuseSwappable, refuseUnsafe } from '../config/unsafe-file.js';
@@ -17,7 +17,7 @@ export interface StateDirectory {
 export function holdStateDirectory(path: string, euid = process.geteuid?.() ?? 0): StateDirectory {
   make(path);
   refuseUnsafe(path, statSync(path), euid);
-  for (const each of new Set([path, realpathSync(path)])) refuseSwappable(each, euid);
+  refuseSwappable(path, euid);
   const lock = hold(path);
   for (const name of readdirSync(path)) refuseUnsafeEntry(join(path, name), euid);
   return {

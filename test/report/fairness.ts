@@ -4,20 +4,20 @@
  * the agent's doing. For each algorithm, rounds without and with the flood take turns; what is printed are medians over
  * the rounds. Arguments: how many rounds, and `sessions` of the token.
  */
-import path from 'node:path';
 import { account } from '../support/account.js';
 import { Cleanup } from '../support/cleanup.js';
 import { deploy } from '../support/deployment.js';
 import { Load, type Latencies } from '../support/load.js';
-import { root } from '../support/paths.js';
+import { scratchFolder } from '../support/scratch.js';
+import { testModule } from '../support/test-module.js';
 import type { AlgorithmName } from '@keyagent/protocol';
 
 const rounds = Number(process.argv[2] ?? 9);
 const sessions = Number(process.argv[3] ?? 8);
 const perRound = 300;
-const tokens = {
-  SoftHSM: {},
-  'a token of 5 ms': { module: path.join(root, 'build/test/latency-pkcs11.so') },
+const tokens: Record<string, (folder: string) => { module?: string }> = {
+  SoftHSM: () => ({}),
+  'a token of 5 ms': (folder) => ({ module: testModule(folder, 'latency-pkcs11.so') }),
 };
 // Told to that module, and to nobody else.
 process.env.KEYAGENT_BENCH_LATENCY_US = '5000';
@@ -94,7 +94,7 @@ async function report(cleanup: Cleanup, name: string, module: { module?: string 
   }
 }
 
-for (const [name, module] of Object.entries(tokens)) {
+for (const [name, moduleIn] of Object.entries(tokens)) {
   const cleanup = new Cleanup();
-  await report(cleanup, name, module).finally(() => cleanup.run());
+  await report(cleanup, name, moduleIn(scratchFolder(cleanup))).finally(() => cleanup.run());
 }

@@ -1,7 +1,7 @@
 /** The PKCS#11 module of test/module, which counts what is called in it, spoils it on request, and hands it on to SoftHSM. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { root } from './paths.js';
+import { testModule } from './test-module.js';
 
 export class CountingModule {
   /** For AgentSpec.tokenSettings. */
@@ -13,7 +13,7 @@ export class CountingModule {
     this.#countFile = path.join(folder, 'pkcs11-calls');
     this.#faultFile = path.join(folder, 'pkcs11-faults');
     this.tokenSettings = {
-      module: path.join(root, 'build/test/counting-pkcs11.so'),
+      module: testModule(folder, 'counting-pkcs11.so'),
       env: {
         ...hsm.env,
         KEYAGENT_TEST_COUNT_FILE: this.#countFile,

@@ -51,6 +51,18 @@ function complaint(text: string, around = asService): string {
 describe('loadConfig', () => {
   after(() => rmSync(directory, { recursive: true }));
 
+  it('refuses a module that others could change, with its line', () => {
+    const module = path.join(directory, 'module.so');
+    writeFileSync(module, '');
+    chmodSync(module, 0o755);
+    const [ofToken, ofReader] = [token.replace(/\/usr.*so/, module), reader.replace(/\/usr.*so/, module)];
+    assert.equal(load(ofToken + ofReader).tokens[0]?.module, module);
+    chmodSync(module, 0o775);
+    assert.match(complaint(ofToken), /^3: token\.web\.module: \S+module\.so: mode 0775 lets others/);
+    assert.match(complaint(token + ofReader), /^7: card_reader\.desk\.module: \S+module\.so: mode 0775/);
+    rmSync(module);
+  });
+
   it('takes every token of a card reader for a card unless its URI says otherwise', () => {
     const module = '/usr/lib/opensc-pkcs11.so';
     assert.deepEqual(load(token + reader).cardReaders, [{ name: 'desk', module, uri: 'pkcs11:', env: {} }]);

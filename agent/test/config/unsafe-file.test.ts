@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
-import { refuseUnsafeFile } from '@keyagent/agent/config/unsafe-file.js';
+import { refuseUnsafeFile, refuseUnsafeModule } from '@keyagent/agent/config/unsafe-file.js';
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -97,6 +106,41 @@ describe('refuseUnsafeFile', () => {
     } finally {
       rmSync(open, { recursive: true });
     }
+  });
+
+  it('follows every link of the way: none may be for others to change', () => {
+    const between = path.join(base, 'between');
+    mkdirSync(between);
+    try {
+      symlinkSync(directory, path.join(between, 'etc'));
+      symlinkSync('between/etc', path.join(base, 'first'));
+      const way = `${base}/first/../etc/./keyagent.toml`;
+      refuseUnsafeFile(way);
+      chmodSync(between, 0o777);
+      assert.throws(() => refuseUnsafeFile(way), { code: 'CONFIGURATION', message: /between: mode 0777/ });
+      chmodSync(between, 0o1777);
+      if (!isRoot) return;
+      refuseUnsafeFile(way);
+      lchownSync(path.join(between, 'etc'), 33, 33);
+      assert.throws(() => refuseUnsafeFile(way), {
+        code: 'CONFIGURATION',
+        message: /etc: belongs to uid 33/,
+      });
+    } finally {
+      rmSync(between, { recursive: true });
+      rmSync(path.join(base, 'first'));
+    }
+  });
+
+  it('says of a module what is at stake, and nothing of one that is not there', () => {
+    refuseUnsafeModule(file);
+    refuseUnsafeModule(path.join(directory, 'none'));
+    chmodSync(file, 0o775);
+    assert.throws(() => refuseUnsafeModule(file), {
+      code: 'CONFIGURATION',
+      message:
+        /keyagent\.toml: mode 0775 lets others write to it; chmod go-w it: whoever can .* gets the PIN$/,
+    });
   });
 
   it('refuses what is not a file', () => {

@@ -1,7 +1,7 @@
 /** A token at a distance: 5 ms for each operation, 32 sessions. What the agent adds must not show. */
-import path from 'node:path';
 import type { Cleanup } from '../../support/cleanup.js';
-import { root } from '../../support/paths.js';
+import { scratchFolder } from '../../support/scratch.js';
+import { testModule } from '../../support/test-module.js';
 import { makeField } from '../field.js';
 import type { Figure } from '../figure.js';
 import { rate, runSigner, type Signed } from '../signer.js';
@@ -15,7 +15,7 @@ export async function slowTokenFigures(
   { rounds, ms }: { rounds: number; ms: number },
 ): Promise<Figure[]> {
   const field = await makeField(cleanup, {
-    tokenSettings: { module: path.join(root, 'build/test/latency-pkcs11.so'), sessions },
+    tokenSettings: { module: testModule(scratchFolder(cleanup), 'latency-pkcs11.so'), sessions },
     moduleEnv: { KEYAGENT_BENCH_LATENCY_US: String(latencyUs) },
   });
   const { keyagent } = field.ways('p256');
