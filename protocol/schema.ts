@@ -224,6 +224,8 @@ export const methods = {
       replaced: list(tokenName, 64),
       /** Under the same login. */
       changed: list(tokenName, 64),
+      /** Keys of [agent] and [audit], and card readers, that are others now. */
+      settings: list(str(64), 64),
     },
   },
   stop: { faces: ['control'], params: {}, result: {} },

@@ -79,7 +79,7 @@ function hashOf(agent: Agent): string {
   return `sha256:${createHash('sha256').update(readFileSync(agent.configFile)).digest('hex')}`;
 }
 
-const nothing = { rules_changed: false, added: [], removed: [], replaced: [], changed: [] };
+const nothing = { rules_changed: false, added: [], removed: [], replaced: [], changed: [], settings: [] };
 
 test('tokens come, go and are replaced; the others keep their login, their host and their connections', async (t) => {
   const { agent } = await deployTwo(t);
@@ -123,8 +123,15 @@ test('tokens come, go and are replaced; the others keep their login, their host 
     [webHost],
   );
   assert.equal(after.length, 2);
-  const printed = await agent.mustKeyagent(['reload']);
-  assert.equal(printed, 'configuration read: tokens 2, rules 1 (as before)\n');
+  const asBefore = 'configuration read: tokens 2, rules 1 (as before)\n';
+  assert.equal(await agent.mustKeyagent(['reload']), asBefore);
+  agent.configure((tables) => {
+    tables.agent.hold_ms = 9000;
+    tables.audit.on_error = 'count';
+  });
+  const told = 'agent.hold_ms changed\naudit.on_error changed\n';
+  assert.equal(await agent.mustKeyagent(['reload']), asBefore + told);
+  assert.match(agent.daemon.log, /settings: agent\.hold_ms, audit\.on_error/);
 });
 
 test('what needs a restart, and what is wrong, changes nothing and is told and recorded', async (t) => {
@@ -156,6 +163,10 @@ test('what needs a restart, and what is wrong, changes nothing and is told and r
     await attempt(({ agent: table }) => (table.sockets = [{ path: '/tmp/x' }]), fixed('agent.sockets')),
     await attempt(({ agent: table }) => (table.state_dir = '/tmp/state'), fixed('agent.state_dir')),
     await attempt(({ audit }) => (audit.file = '/tmp/audit.jsonl'), fixed('audit.file')),
+    await attempt((tables) => {
+      tables.agent.socket_mode = '0600';
+      tables.audit.file = '/tmp/audit.jsonl';
+    }, fixed('agent.socket_mode, audit.file')),
     await attempt(
       ({ token }) => Object.assign(token[0] ?? {}, { sessions: 0 }),
       /keyagent\.toml:\d+: token\.web\.sessions: /,

@@ -1,7 +1,7 @@
 /** What differs between the configuration that holds and the one that is to hold, and whether an agent that runs can take it over. */
 import { isDeepStrictEqual } from 'node:util';
 import { AgentError } from '@keyagent/protocol';
-import type { Config, SocketConfig, TokenConfig } from './config.js';
+import type { CardReaderConfig, Config, SocketConfig, TokenConfig } from './config.js';
 
 export interface Changes {
   /** Some rule is another one, or stands elsewhere. */
@@ -13,13 +13,16 @@ export interface Changes {
   readonly replaced: readonly string[];
   /** Other settings, under the same login. */
   readonly changed: readonly string[];
+  /** Keys of [agent] and [audit], and card readers, that are others. */
+  readonly settings: readonly string[];
 }
 
-/** @throws AgentError CONFIGURATION, naming what needs a restart */
+/** @throws AgentError CONFIGURATION, naming all that needs a restart */
 export function changesOf(now: Config, next: Config): Changes {
-  const [key] = fixedKeys(now, next);
-  if (key !== undefined) {
-    const message = `${next.file}: ${key} cannot be reloaded, so nothing is changed; restart the agent, or change it back`;
+  const fixed = fixedKeys(now, next);
+  if (fixed.length > 0) {
+    const back = fixed.length === 1 ? 'it' : 'them';
+    const message = `${next.file}: ${fixed.join(', ')} cannot be reloaded, so nothing is changed; restart the agent, or change ${back} back`;
     throw new AgentError('CONFIGURATION', message);
   }
   const before = new Map(now.tokens.map((token) => [token.name, token]));
@@ -35,7 +38,29 @@ export function changesOf(now: Config, next: Config): Changes {
     removed: namesOf(now.tokens.filter(({ name }) => next.tokens.every((token) => token.name !== name))),
     replaced: namesOf(replaced),
     changed: namesOf(changed),
+    settings: [
+      ...settings.filter(([, key]) => now[key] !== next[key]).map(([name]) => name),
+      ...changedReaders(now.cardReaders, next.cardReaders),
+    ],
   };
+}
+
+/** What is read from the configuration whenever it is needed. */
+const settings = [
+  ['agent.hold_ms', 'holdMs'],
+  ['agent.request_timeout_ms', 'requestTimeoutMs'],
+  ['audit.on_error', 'auditOnError'],
+  ['audit.journald', 'auditJournald'],
+] as const;
+
+/** Those that came, went, or are others under the same name. */
+function changedReaders(now: readonly CardReaderConfig[], next: readonly CardReaderConfig[]): string[] {
+  const names = new Set(namesOf([...now, ...next]));
+  const named = (readers: readonly CardReaderConfig[], name: string): unknown =>
+    readers.find((reader) => reader.name === name);
+  return [...names]
+    .filter((name) => !isDeepStrictEqual(named(now, name), named(next, name)))
+    .map((name) => `card_reader.${name}`);
 }
 
 /** Sockets are bound once, and state and log belong to one agent from its start to its end. */
@@ -82,6 +107,6 @@ function isSame(a: TokenConfig, b: TokenConfig): boolean {
   return isDeepStrictEqual({ ...a, uri: a.uri.text }, { ...b, uri: b.uri.text });
 }
 
-function namesOf(tokens: readonly { readonly name: string }[]): string[] {
-  return tokens.map(({ name }) => name);
+function namesOf(named: readonly { readonly name: string }[]): string[] {
+  return named.map(({ name }) => name);
 }

@@ -22,6 +22,6 @@ function linesOf(result: Result<'reload'>): string[] {
     ...result.added.map((token) => `${token} added`),
     ...result.removed.map((token) => `${token} removed`),
     ...result.replaced.map((token) => `${token} replaced: it needs another login`),
-    ...result.changed.map((token) => `${token} changed`),
+    ...[...result.changed, ...result.settings].map((name) => `${name} changed`),
   ];
 }

@@ -220,12 +220,13 @@ describe('keyagent for operators', () => {
     agent.answers.reload = () => ({
       ...{ rules: 3, tokens: 3, rules_changed: true },
       ...{ added: ['a'], removed: ['r', 's'], replaced: ['p'], changed: ['c'] },
+      settings: ['audit.on_error'],
     });
     assert.equal(String((await keyagent(agent, ['stop'])).stdout), 'keyagent has stopped\n');
     assert.equal(
       String((await keyagent(agent, ['reload'])).stdout),
       'configuration read: tokens 3, rules 3 (changed)\n' +
-        'a added\nr removed\ns removed\np replaced: it needs another login\nc changed\n',
+        'a added\nr removed\ns removed\np replaced: it needs another login\nc changed\naudit.on_error changed\n',
     );
     assert.deepEqual(
       agent.asked.map(([face, method]) => [face, method]),
