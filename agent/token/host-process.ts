@@ -91,7 +91,8 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   private readonly pinFd: number;
   private readonly reader = new FrameReader(hostFrameMax);
   private readonly pending = new Map<number, Pending>();
-  private readonly hangCheck: NodeJS.Timeout;
+  /** Runs while something is in flight: an agent at rest is not woken. */
+  private hangCheck: NodeJS.Timeout | undefined;
   private nextId = 1;
   private corked = false;
   private hung = false;
@@ -132,9 +133,6 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
       const how: HostEnd = signal === null ? `exit status ${code ?? 0}` : `signal ${signal}`;
       this.exited(this.hung ? 'deadline' : how);
     });
-    this.hangCheck = setInterval(() => {
-      this.killIfHung(performance.now());
-    }, hangCheckMs).unref();
   }
 
   get inFlight(): number {
@@ -153,6 +151,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
         reject,
         killAt: performance.now() + limitMs,
       });
+      this.hangCheck ??= this.nextHangCheck();
       this.write(encodeFrame(packr.pack([id, operation, params])));
     });
   }
@@ -221,6 +220,13 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     this.channel.write(frame);
   }
 
+  private nextHangCheck(): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.hangCheck = this.pending.size > 0 ? this.nextHangCheck() : undefined;
+      this.killIfHung(performance.now());
+    }, hangCheckMs).unref();
+  }
+
   private killIfHung(now: number): void {
     for (const { killAt } of this.pending.values()) {
       if (killAt <= now) {
@@ -244,7 +250,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   private ended(how: HostEnd): void {
     if (!this.alive) return;
     this.alive = false;
-    clearInterval(this.hangCheck);
+    clearTimeout(this.hangCheck);
     this.channel.destroy();
     this.child.stdio[4]?.destroy();
     const lost = new HostLost();
