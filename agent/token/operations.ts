@@ -35,7 +35,7 @@ export type ContextLogin = <T>(
 export interface OperationParts {
   /** Name of the token, for errors. */
   readonly token: string;
-  /** Sessions of all its hosts. */
+  /** Operations that all its hosts have at the same time, at most. */
   readonly places: number;
   readonly availability: Availability;
   readonly slots: readonly HostSlot[];
@@ -64,7 +64,7 @@ export class Operations extends EventEmitter<{ idle: [] }> {
   count = 0;
   /** Requests that are unanswered. */
   private asked = 0;
-  /** What no session is free for waits here, in turn: a host serves whoever came first. */
+  /** What no host takes yet waits here, in turn: a host serves whoever came first. */
   private readonly queue: FairQueue;
   /** For keys that ask for the PIN at every use: one at a time, and in nobody else's place. */
   private readonly pinQueue: FairQueue;
