@@ -43,7 +43,7 @@ test('valgrind finds nothing wrong and nothing lost in the C library and the pro
   const forking = programs.filter((name) => name.endsWith('process'));
   const others = programs.filter((name) => !forking.includes(name));
   assert.ok(forking.length > 0 && others.length > 10);
-  const valgrind = 'valgrind --quiet --error-exitcode=99';
+  const valgrind = 'valgrind --quiet --vgdb=no --error-exitcode=99';
   const leaks = '--leak-check=full --errors-for-leak-kinds=definite,indirect';
   await mesonTest(directory, `--wrapper=${valgrind} ${leaks}`, '--timeout-multiplier=10', ...others);
   await mesonTest(directory, `--wrapper=${valgrind}`, '--timeout-multiplier=10', ...forking);

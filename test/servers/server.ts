@@ -40,8 +40,8 @@ export interface ServerSpec {
 
 type StartSite = Pick<Site, 'cleanup' | 'wrapper'>;
 
-/** Under valgrind it takes long. */
-const startMs = 60_000;
+/** To start, reload or end: under valgrind it takes long. */
+const patienceMs = 60_000;
 
 export class Server {
   readonly #spec: ServerSpec;
@@ -127,13 +127,13 @@ export class Server {
       if (reloaded !== undefined) return this.#occurrences(reloaded) > before;
       return this.children().some((child) => !old.includes(child));
     };
-    await waitFor(`${this.name} is through its reload`, isThrough, startMs);
+    await waitFor(`${this.name} is through its reload`, isThrough, patienceMs);
     await this.#accepts();
   }
 
   /** Waits for its end; answers the exit code, or the signal that ended it. */
   ended(): Promise<number | NodeJS.Signals> {
-    return this.#daemon.ended();
+    return this.#daemon.ended(patienceMs);
   }
 
   /** Ends it as its unit does. Rejects unless the end is orderly. */
@@ -153,7 +153,7 @@ export class Server {
       const open = await Promise.all(all.map(acceptsTcp));
       return open.every(Boolean);
     };
-    await waitFor(`${this.name} accepts connections`, accepts, startMs);
+    await waitFor(`${this.name} accepts connections`, accepts, patienceMs);
   }
 
   #occurrences(text: string | undefined): number {
