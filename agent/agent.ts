@@ -15,6 +15,7 @@ import type { Peer } from './policy/peer.js';
 import { RateLimits } from './policy/rate.js';
 import type { Context } from './request/context.js';
 import { dispatch } from './request/dispatch.js';
+import { Holds } from './request/holds.js';
 import { Served } from './served.js';
 import type { Dispatch, Face } from './socket/connection.js';
 import { Connections } from './socket/connections.js';
@@ -45,6 +46,7 @@ export class Agent {
   private readonly listeners: Listener[] = [];
   private readonly connections: Connections;
   private readonly rates = new RateLimits();
+  private readonly holds = new Holds();
   private readonly served: Served;
   /** The last reload; the next one waits for it. */
   private reloads: Promise<unknown> = Promise.resolve();
@@ -228,6 +230,7 @@ export class Agent {
       tokens,
       rules: config.rules,
       rates: this.rates,
+      holds: this.holds,
       audit: this.audit,
       requestTimeoutMs: config.requestTimeoutMs,
       holdMs: config.holdMs,

@@ -3,10 +3,10 @@
  * under way and serve the moment it succeeds, without holding plain HTTP up; and mistakes that end a server's start.
  */
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { startBackend } from './servers/backend.js';
 import { asRoot, deployFleet, kindNames, kinds, type KindName } from './servers/fleet.js';
+import { fetchPlain } from './servers/plain.js';
 import type { Server } from './servers/server.js';
 import { makeSite, type Site } from './servers/site.js';
 import type { Tree } from './servers/tree.js';
@@ -69,24 +69,12 @@ async function handshakeDuringLogin(server: Server, target: Target, { agent }: D
   await waitFor('a login is under way', () => logins() > before);
   const handshake = fetchPage(target).then(note('handshake'));
   if (server.httpPort !== undefined) {
-    for (let i = 0; i < 3; i++) await plainPage(server.httpPort).then(note('http'));
+    for (let i = 0; i < 3; i++) await fetchPlain(server.httpPort).then(note('http'));
   }
   await Promise.all([unlock, handshake]);
   const plain = server.httpPort === undefined ? [] : ['http', 'http', 'http'];
   assert.deepEqual(order.slice(0, plain.length), plain);
   assert.deepEqual(order.slice(plain.length).sort(), ['handshake', 'login']);
-}
-
-function plainPage(port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    request({ host: '127.0.0.1', port, agent: false }, (response) => {
-      response.resume();
-      if (response.statusCode === 200) response.once('end', resolve);
-      else reject(new Error(`HTTP ${String(response.statusCode)}`));
-    })
-      .once('error', reject)
-      .end();
-  });
 }
 
 const mistakes = {

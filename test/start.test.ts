@@ -96,6 +96,17 @@ test("a request does not wait longer than its own deadline, nor than hold_ms, an
   assert.ok(auditOf(agent).some(({ event, outcome }) => event === 'sign' && outcome === 'TIMEOUT'));
 });
 
+test('under a rule with hold_max = 0 a signature waits for no token that is being opened; the key it asks for does', async (t) => {
+  const { agent, caller } = await starting(t, slow, {
+    agent: { rules: [...rules, { ...rules[0], hold_max: 0 }], counted: 'web', credential: true },
+  });
+  const expected = { code: 'TOKEN_ABSENT', message: /still being opened; try again/ };
+  const key = caller.call('key', { uri });
+  await assert.rejects(caller.call('sign', request), expected);
+  assert.equal(await agent.tokenState('web'), 'absent');
+  assert.match((await key).uri, /object=www/);
+});
+
 test(
   'a server that starts beside the agent finds its key, and serves once the token is unlocked',
   asRoot,

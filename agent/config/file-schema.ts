@@ -144,6 +144,7 @@ const ruleTable = z.strictObject(
       .string(`must be ${rateForm}`)
       .refine((value) => parseRate(value) !== undefined, `must be ${rateForm}`)
       .optional(),
+    hold_max: integer(0, 256).optional(),
     /** RSA-4096 and SHA-256 leave room for 478 bytes. */
     pss_salt_length: integer(0, 478).optional(),
   },

@@ -27,6 +27,7 @@ export function resolveRule(text: ConfigText, rule: RuleTable, index: number): R
     mechanisms: rule.mechanisms,
     purpose: rule.purpose,
     rate: rule.rate === undefined ? undefined : parseRate(rule.rate),
+    holdMax: rule.hold_max,
     pssSaltLength: rule.pss_salt_length,
   };
 }

@@ -51,6 +51,17 @@ export function isStranger(peer: Peer, rules: readonly Rule[]): boolean {
   return peer.uid !== 0 && rules.every((rule) => mismatchOfPeer(rule, peer) !== undefined);
 }
 
+/** Of the rules that name a peer the one under which the fewest wait: before the key is known, it counts. */
+export function leastPatient(peer: Peer, rules: readonly Rule[]): Rule | undefined {
+  return rules
+    .filter((rule) => mismatchOfPeer(rule, peer) === undefined)
+    .reduce<Rule | undefined>((least, rule) => (patience(rule) < patience(least) ? rule : least), undefined);
+}
+
+function patience(rule: Rule | undefined): number {
+  return rule?.holdMax ?? Infinity;
+}
+
 /** Whether a decision may need to know what runs behind a connection. */
 export function asksForPrograms(rules: readonly Rule[]): boolean {
   return rules.some(({ units, exes }) => units !== undefined || exes !== undefined);

@@ -17,6 +17,8 @@ export interface Rule {
   readonly purpose: Purpose | undefined;
   /** Not part of the match: a rule whose rate is exhausted still decides. */
   readonly rate: Rate | undefined;
+  /** Not part of the match: how many requests wait for a login at the same time; undefined: any number. */
+  readonly holdMax: number | undefined;
   /** Salt of rsa-pss in bytes; undefined: the length of the hash. */
   readonly pssSaltLength: number | undefined;
 }

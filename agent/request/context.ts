@@ -5,11 +5,13 @@ import type { Peer } from '../policy/peer.js';
 import type { RateLimits } from '../policy/rate.js';
 import type { Rule } from '../policy/rule.js';
 import type { Tokens } from '../token/tokens.js';
+import type { Holds } from './holds.js';
 
 export interface Context {
   readonly tokens: Tokens;
   readonly rules: readonly Rule[];
   readonly rates: RateLimits;
+  readonly holds: Holds;
   readonly audit: AuditLog;
   readonly requestTimeoutMs: number;
   /** The longest wait for a token that is being opened or unlocked, milliseconds. */

@@ -10,11 +10,12 @@ import {
   type Operation,
 } from '@keyagent/protocol';
 import { auditUri, type AuditRecord, type AuditUri } from '../audit/record.js';
-import { authorise, isStranger, mayKnow } from '../policy/authorise.js';
+import { authorise, isStranger, leastPatient, mayKnow } from '../policy/authorise.js';
 import type { Use } from '../policy/match.js';
 import type { Peer } from '../policy/peer.js';
 import { refusal, refusalOfUse } from '../policy/refusal.js';
 import type { Rule } from '../policy/rule.js';
+import type { Hold } from '../token/availability.js';
 import type { LaneName } from '../token/fair-queue.js';
 import { TokenFault } from '../token/host-process.js';
 import type { PerformOptions } from '../token/operations.js';
@@ -33,12 +34,20 @@ export interface KeyUse {
   readonly message?: Uint8Array;
 }
 
-/** Finds the key of a URI for an asker; a stranger learns nothing, not even which keys there are. */
-export function findKey(uri: string, { peer, cancellation }: Asker, context: Context): Promise<Found> {
+/**
+ * Finds the key of a URI for an asker; a stranger learns nothing, not even which keys there are.
+ * @param hold   what a wait for a token that is being opened goes through; default: as many may wait as come
+ */
+export function findKey(
+  uri: string,
+  { peer, cancellation }: Asker,
+  context: Context,
+  hold: Hold = (_refusal, wait) => wait(),
+): Promise<Found> {
   const { tokens, rules, holdMs } = context;
   if (isStranger(peer, rules)) throw refusal(peer, 'use any key');
   const visible = (key: ServedKey): boolean => mayKnow(peer, key.attributes, rules);
-  return tokens.findAwaited(uri, visible, cancellation, holdMs);
+  return tokens.findAwaited(uri, visible, cancellation, holdMs, hold);
 }
 
 /** Decides, runs `perform` within the deadline, and records the outcome before it is returned or thrown. */
@@ -49,7 +58,7 @@ export async function useKey<T>(
   context: Context,
   perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, run: PerformOptions) => Promise<T>,
 ): Promise<T> {
-  const { audit } = context;
+  const { audit, holds } = context;
   const { peer, cancellation } = asker;
   const algorithm: AlgorithmEntry = algorithms[params.alg];
   const timing = new Timing();
@@ -74,7 +83,8 @@ export async function useKey<T>(
     }
     const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
     result = await withDeadline(timeoutMs, cancellation, async () => {
-      const found = await findKey(params.uri, asker, context);
+      const hold = holds.under(() => rule ?? leastPatient(peer, context.rules));
+      const found = await findKey(params.uri, asker, context, hold);
       key = found.key.uri as AuditUri;
       rule = decide(
         found.key,
@@ -88,6 +98,7 @@ export async function useKey<T>(
       return perform(found, rule, algorithm, {
         lane: laneOf(rule, peer),
         cancellation,
+        hold,
         repeated: params.repeat ?? false,
         sent: timing.sent,
       });

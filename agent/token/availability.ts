@@ -10,6 +10,9 @@ import type { Cancellation } from '../cancellation.js';
 /** Requests of one token that wait at the same time. */
 const heldMax = 256;
 
+/** Runs `wait`, or rejects with `refusal` where whoever asks has as many requests waiting as may wait. */
+export type Hold = <T>(refusal: () => AgentError, wait: () => Promise<T>) => Promise<T>;
+
 export class Availability extends EventEmitter<{ change: [] }> {
   /** Why it is in this state and what to do. */
   detail = 'starting';

@@ -6,7 +6,7 @@ import { EventEmitter, once } from 'node:events';
 import { AgentError, type ErrorCode } from '@keyagent/protocol';
 import type { Cancellation } from '../cancellation.js';
 import type { HostParams, HostResult } from '../host/host-protocol.js';
-import type { Availability } from './availability.js';
+import type { Availability, Hold } from './availability.js';
 import { FairQueue, type LaneName } from './fair-queue.js';
 import { HostLost } from './host-process.js';
 import type { HostSlot, OneUse } from './host-slot.js';
@@ -16,6 +16,8 @@ export interface PerformOptions {
   /** Who waits in turn with others. */
   readonly lane: LaneName;
   readonly cancellation: Cancellation;
+  /** What a wait for a login goes through. */
+  readonly hold: Hold;
   /** The client already repeated it once, so nobody repeats it again. */
   readonly repeated: boolean;
   /** Called when a host gets the operation; a second time if it runs again. */
@@ -103,21 +105,21 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     operation: O,
     key: ServedKey,
     params: PerformParams<O>,
-    { lane, cancellation, repeated, sent }: PerformOptions,
+    { lane, cancellation, hold, repeated, sent }: PerformOptions,
   ): Promise<HostResult<O>> {
     const attempt: Attempt = {};
     const queue = key.alwaysAuthenticate ? this.pinQueue : this.queue;
     const onHost = async (): Promise<HostResult<O>> => {
       // It may have waited long for its turn.
       cancellation.throwIfCancelled();
-      await this.unlocked(cancellation);
+      await this.unlocked(cancellation, hold);
       sent();
       attempt.sentAfter = this.parts.availability.departures;
       return this.onHost(operation, key, params, cancellation);
     };
     const inTurn = async (): Promise<HostResult<O>> => {
       // Who waits for a login takes nobody's place.
-      await this.unlocked(cancellation);
+      await this.unlocked(cancellation, hold);
       return queue.run(lane, cancellation, onHost);
     };
     let isSuspect = false;
@@ -152,8 +154,13 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     return run;
   }
 
-  private async unlocked(cancellation: Cancellation): Promise<void> {
-    if (this.parts.availability.state !== 'unlocked') await this.parts.availability.unlocked(cancellation);
+  private async unlocked(cancellation: Cancellation, hold: Hold): Promise<void> {
+    const { availability } = this.parts;
+    if (availability.state === 'unlocked') return;
+    await hold(
+      () => availability.reason(),
+      () => availability.unlocked(cancellation),
+    );
   }
 
   private onHost<O extends 'sign' | 'decrypt'>(

@@ -1,6 +1,7 @@
 /** All tokens: finds the one key that a URI selects. */
 import { AgentError, parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
 import type { Cancellation } from '../cancellation.js';
+import type { Hold } from './availability.js';
 import { selects, type ServedKey } from './served-key.js';
 import type { Token } from './token.js';
 
@@ -59,12 +60,14 @@ export class Tokens {
    * The same, for a key that may be among those of a token that is being opened or unlocked: a server that starts beside
    * the agent waits for it.
    * @param withinMs   the longest wait
+   * @param hold       what the wait goes through
    */
   async findAwaited(
     text: string,
     visible: (key: ServedKey) => boolean,
     cancellation: Cancellation,
     withinMs: number,
+    hold: Hold,
   ): Promise<Found> {
     const deadline = performance.now() + withinMs;
     for (;;) {
@@ -74,7 +77,10 @@ export class Tokens {
         const awaited = this.all.filter((token) => !token.complete && token.isAwaited);
         const leftMs = deadline - performance.now();
         if (!mayAppear(error) || awaited.length === 0 || leftMs <= 0) throw error;
-        await Promise.race(awaited.map((token) => token.nextChange(cancellation, leftMs)));
+        await hold(
+          () => error,
+          () => Promise.race(awaited.map((token) => token.nextChange(cancellation, leftMs))),
+        );
       }
     }
   }
@@ -112,7 +118,7 @@ export class Tokens {
 }
 
 /** Some token's keys are not all known. */
-function mayAppear(error: unknown): boolean {
+function mayAppear(error: unknown): error is AgentError {
   return error instanceof AgentError && (error.code === 'TOKEN_ABSENT' || error.code === 'LOCKED');
 }
 

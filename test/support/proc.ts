@@ -32,7 +32,7 @@ export function tcpSockets(pid: number): string[] {
   const all = ['tcp', 'tcp6'].map((name) => readFileSync(`/proc/${pid}/net/${name}`, 'utf8')).join('');
   return readdirSync(`/proc/${pid}/fd`)
     .map((fd) => /^socket:\[(\d+)\]$/.exec(targetOf(`/proc/${pid}/fd/${fd}`))?.[1] ?? '')
-    .filter((inode) => inode !== '' && new RegExp(`^( +\\S+){9} +${inode} `, 'm').test(all));
+    .filter((inode) => inode !== '' && new RegExp(`^ *\\S+( +\\S+){8} +${inode} `, 'm').test(all));
 }
 
 /** Of a link; empty when it is gone. */

@@ -84,6 +84,7 @@ const rows: Record<string, Row> = {
   'rule.mechanisms': ['["rsa-pss"]', '["ecdsa"]', 'rules'],
   'rule.purpose': ['"tls-server"', '"tls-client"', 'rules'],
   'rule.rate': ['"1/s"', '"2/s"', 'rules'],
+  'rule.hold_max': ['0', '1', 'rules'],
   'rule.pss_salt_length': ['1', '2', 'rules'],
   'audit.file': ['"/var/log/1"', '"/var/log/2"', 'restart: audit.file'],
   'audit.on_error': ['"deny"', '"count"', 'settings audit.on_error'],

@@ -109,6 +109,7 @@ groups = ["root", 44]
 operations = ["sign"]
 mechanisms = ["rsa-pss", "ecdsa"]
 pss_salt_length = 20
+hold_max = 0
 
 [[rule]]
 name = "by what runs"
@@ -185,6 +186,7 @@ journald = true
         mechanisms: ['rsa-pss', 'ecdsa'],
         purpose: undefined,
         rate: undefined,
+        holdMax: 0,
         pssSaltLength: 20,
       },
     );

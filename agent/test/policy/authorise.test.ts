@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { mechanisms, operations, purposes, type Mechanism, type Operation } from '@keyagent/protocol';
-import { authorise, isStranger, mayBeUsed, mayKnow, mayUse } from '@keyagent/agent/policy/authorise.js';
+import {
+  authorise,
+  isStranger,
+  leastPatient,
+  mayBeUsed,
+  mayKnow,
+  mayUse,
+} from '@keyagent/agent/policy/authorise.js';
 import type { Peer, Program } from '@keyagent/agent/policy/peer.js';
 import type { Rule } from '@keyagent/agent/policy/rule.js';
 import { rule } from './rules.js';
@@ -144,6 +151,18 @@ test('a stranger is whoever no rule names', () => {
   assert.equal(isStranger(peer(34), rules), true);
   assert.equal(isStranger(peer(33), rules), false);
   assert.equal(isStranger(peer(0), []), false);
+});
+
+test('while the key is not known, the rule of a peer counts under which the fewest wait', () => {
+  const [any, few, none] = [
+    rule({ uids: [33] }),
+    rule({ uids: [33], holdMax: 5 }),
+    rule({ uids: [34], holdMax: 0 }),
+  ];
+  assert.equal(leastPatient(peer(33), [any, few, none]), few);
+  assert.equal(leastPatient(peer(33), [any, none]), undefined);
+  assert.equal(leastPatient(peer(34), [any, few, none]), none);
+  assert.equal(leastPatient(peer(35), [any, few, none]), undefined);
 });
 
 const anyId = fc.integer({ min: 0, max: 5 });

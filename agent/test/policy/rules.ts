@@ -15,6 +15,7 @@ export function rule({ keys = 'pkcs11:', ...fields }: Partial<Omit<Rule, 'keys'>
     mechanisms: undefined,
     purpose: undefined,
     rate: undefined,
+    holdMax: undefined,
     pssSaltLength: undefined,
     ...fields,
   };
