@@ -1,101 +1,160 @@
 /** Users wait for a token in turn: what one of them floods it with, the others do not wait for. */
 import assert from 'node:assert/strict';
+import { publicEncrypt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { connectCaller, type Caller } from '@keyagent/protocol';
 import { account, isRoot } from './support/account.js';
-import { auditOf } from './support/audit.js';
 import { cgroupRoot, makeCgroup } from './support/cgroup.js';
 import { cleanupAfter, type Cleanup } from './support/cleanup.js';
+import type { CountingModule } from './support/counting-module.js';
 import { deploy, type Deployment } from './support/deployment.js';
 import { Load, type LoadSpec } from './support/load.js';
+import { waitFor } from './support/wait.js';
 
 const [games, daemon] = [account('games'), account('daemon')];
 const skip =
   isRoot && cgroupRoot() !== undefined ? false : 'needs root and a cgroup2 mount, for real identities';
-/** In flight at the same time: on this many connections, as many as each may have. */
-const flood = { connections: 16, inFlight: 64 };
-const waiting = flood.connections * flood.inFlight;
+/** More than wait in the agent at the same time, on as many connections as that takes. */
+const flood = { connections: 72, inFlight: 64 };
+const waitingMax = 4096;
+const asked = 10;
 
-function deployWith(cleanup: Cleanup, rules: Record<string, unknown>[]): Promise<Deployment> {
-  return deploy(cleanup, {
-    keys: [{ label: 'www', type: 'rsa:2048' }],
-    agent: { rules, agentSettings: { socket_mode: '0666' } },
-  });
+type Who = Partial<LoadSpec>;
+
+const as = ({ uid, gid }: typeof games): Who => ({ identity: { uid, gid, groups: [] } });
+
+async function start(cleanup: Cleanup, deployment: Deployment, who: Who): Promise<Load> {
+  const { socket } = deployment.agent;
+  const target = { socket, uri: deployment.uri('www', 'private'), alg: 'rsa-pss-sha256' } as const;
+  return Load.start(cleanup, { ...target, connections: 1, inFlight: 1, ...who });
 }
 
-type Who = Pick<LoadSpec, 'identity' | 'cgroup' | 'connections' | 'inFlight'>;
+/** A token that does one thing at a time, and shows the order: who floods signs, the quiet one decrypts. */
+class Counter {
+  private readonly begun: number;
 
-const as = ({ uid, gid }: typeof games) => ({ identity: { uid, gid, groups: [] } });
+  private constructor(
+    private readonly deployment: Deployment,
+    private readonly counting: CountingModule,
+    private readonly operator: Caller,
+  ) {
+    // Proofs of keys at the unlock.
+    this.begun = this.calls.length;
+  }
 
-async function loads(cleanup: Cleanup, deployment: Deployment, ...each: Who[]): Promise<Load[]> {
-  const target = {
-    socket: deployment.agent.socket,
-    uri: deployment.uri('www', 'private'),
-    alg: 'rsa-pss-sha256',
-  } as const;
-  return Promise.all(each.map((who) => Load.start(cleanup, { ...target, ...who })));
+  static async open(cleanup: Cleanup, rules: Record<string, unknown>[]): Promise<Counter> {
+    const deployment = await deploy(cleanup, {
+      keys: [
+        { label: 'www', type: 'rsa:2048' },
+        { label: 'ec', type: 'EC:prime256v1' },
+      ],
+      agent: {
+        rules,
+        counted: true,
+        agentSettings: { socket_mode: '0666', request_timeout_ms: 120_000 },
+        tokenSettings: { sessions: 1, rescan_ms: 0 },
+      },
+    });
+    const { counting, controlSocket } = deployment.agent;
+    assert.ok(counting !== undefined);
+    const operator = await connectCaller(controlSocket);
+    cleanup.after(() => {
+      operator.close();
+    });
+    return new Counter(deployment, counting, operator);
+  }
+
+  /** The quiet one asks while the agent can take no more of the flood; then all is served, in this order. */
+  async serve(cleanup: Cleanup, flooder: Who, quiet: Who): Promise<void> {
+    const { deployment, counting } = this;
+    const one = await start(cleanup, deployment, {
+      ...{ ...flooder, ...flood, uri: deployment.uri('ec', 'private'), alg: 'ecdsa-sha256' },
+    });
+    const key = { key: readFileSync(deployment.token.key('www').publicKeyFile), oaepHash: 'sha256' };
+    const ciphertext = publicEncrypt(key, Buffer.from('a secret')).toString('hex');
+    const other = await start(cleanup, deployment, {
+      ...{ ...quiet, inFlight: asked, alg: 'rsa-oaep-sha256', ciphertext },
+    });
+    // The token stands still as long as it takes to ask.
+    counting.setFaults('C_Sign sleep_ms=3000');
+    one.flood();
+    await waitFor('the queue is full', async () => (await this.inFlight(one)) > waitingMax);
+    const answered = other.sign(asked);
+    const isAsking = async (): Promise<boolean> =>
+      (await this.inFlight(other)) === asked || this.order.includes('D');
+    await waitFor('the quiet one has asked', isAsking);
+    const before = this.order.length;
+    counting.setFaults();
+    assert.equal((await answered).count, asked);
+    const rest = this.order;
+    await one.rest();
+    const first = rest.indexOf('D');
+    // What was in the token, and the turn of who floods.
+    assert.ok(
+      first <= before + 2,
+      `${first} operations of the flood came first, ${before} of them before it asked`,
+    );
+    assert.equal(rest.slice(first, rest.lastIndexOf('D') + 1), Array(asked).fill('D').join('S'));
+  }
+
+  /** What the token did, one letter for each operation. */
+  private get order(): string {
+    return this.calls
+      .slice(this.begun)
+      .map((call) => (call === 'C_Sign' ? 'S' : 'D'))
+      .join('');
+  }
+
+  private get calls(): string[] {
+    return this.counting.order('C_Sign', 'C_Decrypt');
+  }
+
+  /** Requests of a process that are unanswered. */
+  private async inFlight({ pid }: Load): Promise<number> {
+    const { sessions } = await this.operator.call('sessions', {});
+    return sessions.filter((each) => each.pid === pid).reduce((sum, each) => sum + each.in_flight, 0);
+  }
 }
 
-/** Records of others between one record of the rule and the next, on average. */
-function servedBetween(deployment: Deployment, rule: string): number {
-  const rules = auditOf(deployment.agent).flatMap(({ event, rule: name }) =>
-    event === 'sign' ? [name] : [],
-  );
-  const [first, last] = [rules.indexOf(rule), rules.lastIndexOf(rule)];
-  const window = rules.slice(first, last + 1);
-  const own = window.filter((name) => name === rule).length;
-  return (window.length - own) / (own - 1);
-}
-
-/** The quiet one asks again and again, one request at a time, while the other floods. */
-async function askBesideFlood(flooder: Load | undefined, quiet: Load | undefined): Promise<void> {
-  assert.ok(flooder !== undefined && quiet !== undefined);
-  flooder.flood();
-  await quiet.sign(30);
-  await flooder.rest();
-}
-
-test('a user who asks now and then is served before what another has waiting', { skip }, async (t) => {
+test('a user is served in turn with one whose flood fills the queue', { skip }, async (t) => {
   const cleanup = cleanupAfter(t);
-  const deployment = await deployWith(cleanup, [
+  const counter = await Counter.open(cleanup, [
     { name: 'flooder', keys: 'pkcs11:', users: ['games'] },
     { name: 'quiet', keys: 'pkcs11:', users: ['daemon'] },
   ]);
-  const quiet = { ...as(daemon), connections: 1, inFlight: 1 };
-  const [one, other] = await loads(cleanup, deployment, { ...as(games), ...flood }, quiet);
-  await askBesideFlood(one, other);
-  const between = servedBetween(deployment, 'quiet');
-  t.diagnostic(`${between.toFixed(0)} others between two of the quiet one, ${waiting} waiting`);
-  assert.ok(between < waiting / 2, `${between} of ${waiting}`);
+  await counter.serve(cleanup, as(games), as(daemon));
 });
 
 test('so is a unit of the same user, where rules go by unit', { skip }, async (t) => {
   const cleanup = cleanupAfter(t);
   const unit = (name: string) => `keyagent-test-${name}.service`;
-  const deployment = await deployWith(
-    cleanup,
-    ['flooder', 'quiet'].map((name) => ({ name, keys: 'pkcs11:', units: [unit(name)] })),
-  );
-  const within = (name: string) => ({
+  const within = (name: string): Who => ({
     ...as(games),
     cgroup: makeCgroup(cleanup, `/system.slice/${unit(name)}`),
   });
-  const quiet = { ...within('quiet'), connections: 1, inFlight: 1 };
-  const [one, other] = await loads(cleanup, deployment, { ...within('flooder'), ...flood }, quiet);
-  await askBesideFlood(one, other);
-  const between = servedBetween(deployment, 'quiet');
-  assert.ok(between < waiting / 2, `${between} of ${waiting}`);
+  const counter = await Counter.open(
+    cleanup,
+    ['flooder', 'quiet'].map((name) => ({ name, keys: 'pkcs11:', units: [unit(name)] })),
+  );
+  await counter.serve(cleanup, within('flooder'), within('quiet'));
 });
 
 test('a user who asks for much gets a fair share beside one that floods', { skip }, async (t) => {
   const cleanup = cleanupAfter(t);
-  const deployment = await deployWith(cleanup, [{ keys: 'pkcs11:', users: ['games', 'daemon'] }]);
-  const eager = { ...as(daemon), connections: 1, inFlight: 16 };
-  const clock = { ...as(daemon), connections: 1, inFlight: 1 };
-  const [one, other, third] = await loads(cleanup, deployment, { ...as(games), ...flood }, eager, clock);
-  assert.ok(one !== undefined && other !== undefined && third !== undefined);
+  const deployment = await deploy(cleanup, {
+    keys: [{ label: 'www', type: 'rsa:2048' }],
+    agent: {
+      rules: [{ keys: 'pkcs11:', users: ['games', 'daemon'] }],
+      agentSettings: { socket_mode: '0666' },
+    },
+  });
+  const one = await start(cleanup, deployment, { ...as(games), connections: 16, inFlight: 64 });
+  const other = await start(cleanup, deployment, { ...as(daemon), inFlight: 16 });
+  const clock = await start(cleanup, deployment, as(daemon));
   one.flood();
   other.flood();
-  await third.sign(100);
+  await clock.sign(100);
   const [theirs, its] = await Promise.all([one.rest(), other.rest()]);
   const share = its / ((theirs + its) / 2);
   t.diagnostic(`${(share * 100).toFixed(0)} % of its fair share`);

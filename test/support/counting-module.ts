@@ -32,6 +32,12 @@ export class CountingModule {
     return this.#lines('sleeps');
   }
 
+  /** Calls of these functions that returned, one after another; a token with one session makes one at a time. */
+  order(...functions: string[]): string[] {
+    const lines = readFileSync(this.#countFile, 'utf8').matchAll(/^\d+ (\w+) 0x\w+$/gm);
+    return [...lines].flatMap(([, name]) => (name !== undefined && functions.includes(name) ? [name] : []));
+  }
+
   /** From the next call on, in words of test/module/faults.h; no rules: everything works. */
   setFaults(...rules: string[]): void {
     writeFileSync(this.#faultFile, rules.map((rule) => `${rule}\n`).join(''));

@@ -1,9 +1,13 @@
 /**
- * Many connections that do nothing good, held by a process of any user. Prints how many it has, then closes them when its
- * input ends.
+ * Many connections that do nothing good, held by a process of any user. Prints a line when it has them, and one for each
+ * that it is told on standard input; closes them when that ends.
+ *   slowly   sends a byte on each of them twice a second, until the next line
+ *   byte     sends one on each
+ *   rest     sends nothing
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 import type { CrowdSpec } from './crowd.js';
 
@@ -33,11 +37,15 @@ const sockets: Socket[] = [];
 while (sockets.length < spec.connections) sockets.push(await open());
 process.stdout.write('open\n');
 // One byte after another of a request that never ends.
-const drip = setInterval(() => {
-  if (spec.drip !== true) return;
+const drip = (): void => {
   for (const socket of sockets) if (socket.writable) socket.write(Buffer.of(0x90));
-}, 500);
-process.stdin.resume().once('end', () => {
-  clearInterval(drip);
-  for (const socket of sockets) socket.destroy();
-});
+};
+let timer: NodeJS.Timeout | undefined;
+for await (const line of createInterface({ input: process.stdin })) {
+  clearInterval(timer);
+  if (line === 'slowly') timer = setInterval(drip, 500);
+  if (line === 'byte') drip();
+  process.stdout.write(`${line}\n`);
+}
+clearInterval(timer);
+for (const socket of sockets) socket.destroy();

@@ -6,11 +6,19 @@
  */
 import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError, connectCaller, type Caller } from '@keyagent/protocol';
 import type { Latencies, LoadSpec } from './load.js';
 
 const spec = JSON.parse(process.argv[2] ?? '') as LoadSpec;
-const request = { uri: spec.uri, alg: spec.alg, message: Buffer.from('a message to be signed') };
+const { uri, alg, ciphertext } = spec;
+
+function use(caller: Caller): Promise<unknown> {
+  const options = { timeoutMs: 60_000 };
+  if (ciphertext === undefined)
+    return caller.call('sign', { uri, alg, message: Buffer.from('a message to be signed') }, options);
+  return caller.call('decrypt', { uri, alg, ciphertext: Buffer.from(ciphertext, 'hex') }, options);
+}
 
 let lastLine = 0;
 
@@ -19,11 +27,12 @@ async function signOn(caller: Caller, more: () => boolean, latencies: number[] |
   while (more()) {
     const startedAt = performance.now();
     try {
-      await caller.call('sign', request, { timeoutMs: 60_000 });
+      await use(caller);
     } catch (error) {
+      if (!(error instanceof AgentError) || error.code !== 'BUSY') throw error;
       // More than the agent takes from one user.
-      if (error instanceof AgentError && error.code === 'BUSY') continue;
-      throw error;
+      await delay(error.retryAfterMs ?? 0);
+      continue;
     }
     count++;
     latencies?.push(performance.now() - startedAt);

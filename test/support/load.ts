@@ -19,6 +19,8 @@ export interface LoadSpec {
   inFlight: number;
   uri: string;
   alg: AlgorithmName;
+  /** Hex: it decrypts this all the time, where others sign. */
+  ciphertext?: string;
 }
 
 export interface Latencies {
@@ -49,6 +51,11 @@ export class Load {
     const load = new Load(child);
     await load.#next();
     return load;
+  }
+
+  get pid(): number {
+    if (this.child.pid === undefined) throw new Error('the load process did not start');
+    return this.child.pid;
   }
 
   /** Makes so many signatures, and tells how long each took. */

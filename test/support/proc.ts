@@ -56,6 +56,11 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+/** Time that its first thread was on a processor, nanoseconds: the load of the machine makes it no longer. */
+export function mainThreadNs(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]);
+}
+
 /** Files that a process has mapped: libraries and modules. */
 export function mappedFiles(pid: number): string[] {
   const paths = mappings(pid).flatMap(({ file }) => (file.startsWith('/') ? [file] : []));
