@@ -1,5 +1,7 @@
-/** docs/servers/matrix.md: what the matrix measured. Written when asked, so that a test leaves no trace otherwise. */
-import { execFileSync } from 'node:child_process';
+/**
+ * What the matrix measures, for the table in docs/servers/matrix.md: each file of tests keeps its part when asked, so that a test
+ * leaves no trace otherwise. test/report/matrix.ts writes the table.
+ */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../support/paths.js';
@@ -22,28 +24,14 @@ export interface Shaken {
 }
 
 /** What one file of tests measured. */
-interface Part {
+export interface Part {
   cells: readonly (Cell & Tally)[];
   shaken: readonly Shaken[];
 }
 
-const file = path.join(root, 'docs/servers/matrix.md');
+export const tableFile = path.join(root, 'docs/servers/matrix.md');
 /** One file for each part: the files of tests run beside each other. */
-const parts = path.join(root, 'build/matrix');
-const packages = [
-  'apache2-bin',
-  'nginx',
-  'haproxy',
-  'stunnel4',
-  'postgresql-15',
-  'curl',
-  'openssl',
-  'libssl3',
-];
-
-export function committedTable(): string {
-  return readFileSync(file, 'utf8');
-}
+const folder = path.join(root, 'build/matrix');
 
 /** A row without its numbers: what a cell looks like in the table. */
 export function rowOf({ server, key, mode }: Cell): string {
@@ -51,56 +39,13 @@ export function rowOf({ server, key, mode }: Cell): string {
   return `| ${server} | ${model} | ${key} | ${mode} |`;
 }
 
-/** Keeps what was measured, and writes the table of all that is kept; if the environment asks for it. */
+/** If the environment asks for it. */
 export function record(group: string, part: Part): void {
   if (process.env.KEYAGENT_WRITE_MATRIX !== '1') return;
-  mkdirSync(parts, { recursive: true });
-  writeFileSync(path.join(parts, `${group}.json`), JSON.stringify(part));
-  const all = readdirSync(parts).map(
-    (name) => JSON.parse(readFileSync(path.join(parts, name), 'utf8')) as Part,
-  );
-  writeTable(
-    all.flatMap((each) => each.cells),
-    all.flatMap((each) => each.shaken),
-  );
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(path.join(folder, `${group}.json`), JSON.stringify(part));
 }
 
-function writeTable(cells: Part['cells'], shaken: Part['shaken']): void {
-  const versions = packages.map((name) =>
-    execFileSync('dpkg-query', ['-W', '-f=${Package} ${Version}', name]),
-  );
-  const rows = cells.map((cell) => `${rowOf(cell)} ${cell.tried} | ${cell.failed} |`);
-  const events = shaken.map(
-    ({ server, event, tried, failed, because = '' }) =>
-      `| ${server} | ${event} | ${tried} | ${failed} | ${because} |`,
-  );
-  writeFileSync(
-    file,
-    `# What was tried with which server
-
-Written by \`npm run matrix\`; the same handshakes run in \`npm test\`. Each server starts from Debian's configuration and
-from what \`keyagent conf\` prints, under its unit's user; its keys are in a SoftHSM token. A handshake counts when the
-certificate's chain verified and the server's answer (HTTP 200, PostgreSQL's first message) came back over it; none resumes
-a session. Eight clients at a time. For curl the key is the client's, and the server demands it.
-
-${versions.map(String).join(', ')}.
-
-| server | the key is used by | key | handshake | tried | failed |
-| --- | --- | --- | --- | --- | --- |
-${rows.join('\n')}
-
-## While something else happens
-
-A handshake that began after the agent was told to stop and before its token was unlocked again is not counted.
-
-| server | meanwhile | tried | failed | with key files too |
-| --- | --- | --- | --- | --- |
-${events.join('\n')}
-`,
-  );
-  execFileSync(process.execPath, [
-    path.join(root, 'node_modules/prettier/bin/prettier.cjs'),
-    '--write',
-    file,
-  ]);
+export function recordedParts(): Part[] {
+  return readdirSync(folder).map((name) => JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as Part);
 }
