@@ -14,6 +14,7 @@ const folders = ['protocol/test/dist', 'agent/test/dist', 'clients/ts/test/dist'
 /** Reasons for which tests may be left out: what the machine lacks, or a bug in a program that they drive. */
 const knownSkips = [
   /^needs root\b/,
+  /^needs Node 20\b/,
   /^needs a node outside of \/root and \/home\b/,
   /^needs a checkout that \S+ can read$/,
   /^nobody but root may ask in /,

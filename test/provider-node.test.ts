@@ -74,6 +74,25 @@ for (const [name, find] of Object.entries(nodes)) {
   });
 }
 
+/** Answers what JWK Node makes of a private key: names of its members, or why not. */
+const jwk = (label: string): string =>
+  `try { print(Object.keys(keys.${label}.key.export({ format: 'jwk' }))); } catch (error) { print(error.code); }`;
+
+test('a private key as JWK is an error in Node 24', async () => {
+  for (const { label } of keys)
+    assert.equal(await inNode(await node24(), jwk(label)), 'ERR_CRYPTO_OPERATION_FAILED');
+});
+
+test(
+  'a private key as JWK ends Node 20, or of Ed25519 says no more than the curve',
+  { skip: process.versions.node.startsWith('20.') ? false : 'needs Node 20, which ends there' },
+  async () => {
+    for (const label of ['rsa', 'p256'])
+      await assert.rejects(inNode(process.execPath, jwk(label)), /ended by SIGABRT/);
+    assert.deepEqual(await inNode(process.execPath, jwk('ed25519')), ['crv']);
+  },
+);
+
 test('Node 24 tells the details of a key without export = public, and takes a URI', async () => {
   const plain = await configure('openssl.cnf', ['openssl']);
   const options = ['--openssl-shared-config', ...plain];

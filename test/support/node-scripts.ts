@@ -151,6 +151,26 @@ export const scripts: Record<string, [script: string, answer: unknown]> = {
     }));`,
     Array<[string, boolean]>(3).fill(['ERR_OSSL', true]),
   ],
+  'verifies and encrypts nothing with the public key that it makes of a private one, and writes that as JWK':
+    [
+      `print(Object.entries(keys).map(([label, { key, x509 }]) => {
+      const outcome = (work) => { try { return work(); } catch (error) { return error.code.slice(0, 12); } };
+      const own = crypto.createPublicKey(key), hash = hashOf(label), message = Buffer.from('message');
+      const signature = crypto.sign(hash, message, key);
+      return [
+        outcome(() => crypto.verify(hash, message, own, signature)),
+        outcome(() => crypto.verify(hash, message, key, signature)),
+        outcome(() => crypto.publicEncrypt(own, message).length),
+        JSON.stringify(own.export({ format: 'jwk' })) === JSON.stringify(x509.publicKey.export({ format: 'jwk' })),
+      ];
+    }));`,
+      Array<[string, string, string, boolean]>(3).fill([
+        'ERR_OSSL_EVP',
+        'ERR_OSSL_EVP',
+        'ERR_OSSL_EVP',
+        true,
+      ]),
+    ],
   'says why a key does not load': [
     `const reference = (uri) => '-----BEGIN KEYAGENT KEY REFERENCE-----\\n' + Buffer.from(uri).toString('base64') +
       '\\n-----END KEYAGENT KEY REFERENCE-----\\n';

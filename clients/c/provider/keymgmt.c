@@ -142,23 +142,30 @@ static int keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *sink, voi
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_EXPORT_TYPES, types), KP_FUNCTION(OSSL_FUNC_KEYMGMT_GET_PARAMS, get),  \
         KP_FUNCTION(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, gettable)
 
-/* NULL: the operation is called as the key. */
-static OSSL_FUNC_keymgmt_query_operation_name_fn operation_name;
-static const char *operation_name(int operation) {
-    (void)operation;
-    operation_begins = true;
+/* NULL: the operation is called as the key. An operation that no provider has for such keys ends with its
+ * name: no export follows that it could be told by. */
+static OSSL_FUNC_keymgmt_query_operation_name_fn rsa_operation_name;
+static const char *rsa_operation_name(int operation) {
+    operation_begins =
+        operation == OSSL_OP_SIGNATURE || operation == OSSL_OP_ASYM_CIPHER || operation == OSSL_OP_KEM;
     return NULL;
 }
 
 static OSSL_FUNC_keymgmt_query_operation_name_fn ec_operation_name;
 static const char *ec_operation_name(int operation) {
-    operation_begins = true;
-    return operation == OSSL_OP_SIGNATURE ? "ECDSA" : NULL;
+    operation_begins = operation == OSSL_OP_SIGNATURE;
+    return operation_begins ? "ECDSA" : NULL;
+}
+
+static OSSL_FUNC_keymgmt_query_operation_name_fn ed25519_operation_name;
+static const char *ed25519_operation_name(int operation) {
+    operation_begins = operation == OSSL_OP_SIGNATURE;
+    return NULL;
 }
 
 static const OSSL_DISPATCH rsa_functions[] = {
     KEYMGMT_FUNCTIONS(kp_rsa_get_params, kp_rsa_gettable_params, kp_rsa_export_types),
-    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, operation_name),
+    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, rsa_operation_name),
     KP_END,
 };
 
@@ -170,7 +177,7 @@ static const OSSL_DISPATCH ec_functions[] = {
 
 static const OSSL_DISPATCH ed25519_functions[] = {
     KEYMGMT_FUNCTIONS(kp_ed25519_get_params, kp_ed25519_gettable_params, kp_ed25519_export_types),
-    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, operation_name),
+    KP_FUNCTION(OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, ed25519_operation_name),
     KP_END,
 };
 

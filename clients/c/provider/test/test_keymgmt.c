@@ -221,6 +221,30 @@ static void export_public_makes_old_structures_and_still_signs(void **state) {
     check_old_structures(*state, "export = public", NULL, true, true);
 }
 
+/* What no provider does with such a key asks for its name, and not for an export. */
+static void an_operation_that_there_is_not_leaves_export_public_as_it_was(void **state) {
+    const struct harness *harness = *state;
+    OSSL_LIB_CTX *context = new_context(harness->agent.wire.path, "export = public", NULL);
+    for (int which = 0; which < KEY_COUNT; which++) {
+        if (which == ED25519_KEY) continue;
+        char uri[64];
+        snprintf(uri, sizeof(uri), "pkcs11:object=%s", key_names[which]);
+        for (int i = 0; i < 3; i++) {
+            EVP_PKEY *key = load_key(context, uri);
+            EVP_PKEY_CTX *operation = EVP_PKEY_CTX_new_from_pkey(context, key, NULL);
+            if (i == 0 && which != RSA_KEY) assert_int_not_equal(EVP_PKEY_encrypt_init(operation), 1);
+            if (i == 1) assert_int_not_equal(EVP_PKEY_derive_init(operation), 1);
+            if (i == 2) assert_int_not_equal(EVP_PKEY_encapsulate_init(operation, NULL), 1);
+            EVP_PKEY_CTX_free(operation);
+            assert_true(has_old_structure(key));
+            assert_true(signs(harness, context, key, which));
+            ERR_clear_error();
+            EVP_PKEY_free(key);
+        }
+    }
+    OSSL_LIB_CTX_free(context);
+}
+
 /* The signature is ours at once: libcrypto asks for no export before it. */
 static void export_public_holds_where_we_are_asked_first(void **state) {
     check_old_structures(*state, "export = public", "?provider=keyagent", true, true);
@@ -284,6 +308,7 @@ int main(void) {
         TEST(it_matches_its_certificate_and_itself_and_no_other),
         TEST(other_keys_stay_with_the_default_provider),
         TEST(export_public_makes_old_structures_and_still_signs),
+        TEST(an_operation_that_there_is_not_leaves_export_public_as_it_was),
         TEST(export_public_holds_where_we_are_asked_first),
         TEST(no_old_structure_is_made_by_default),
         TEST(export_public_writes_no_private_key),
