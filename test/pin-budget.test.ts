@@ -203,6 +203,37 @@ test('another token under the same label gets no PIN without hands; an operator 
   assert.equal(agent.calls('C_Login'), before + 2);
 });
 
+test('one token under two names, at once and one after another, costs one C_Login for a wrong PIN', async (t) => {
+  const { agent, credential, folder } = await budget(t);
+  const pin = readFileSync(credential);
+  for (const name of ['web', 'again', 'renamed'])
+    writeFileSync(path.join(folder, `credentials/keyagent.${name}.pin`), 'stale-pin', { mode: 0o400 });
+  const called = (name: string, uri: string): void => {
+    agent.configure(({ token }) => token.push({ ...token[0], name, uri }));
+  };
+  called('again', 'pkcs11:token=web;model=SoftHSM%20v2');
+  const before = agent.calls('C_Login');
+  await agent.start();
+  const states = await Promise.all([agent.settled('web'), agent.settled('again')]);
+  assert.equal(agent.calls('C_Login'), before + 1);
+  assert.ok(states.includes('pin-blocked'), states.join(' '));
+  const same = /names the same token \(serial \w+\), and a PIN was refused there or never confirmed; run/;
+  assert.match(agent.daemon.log, same);
+  await agent.daemon.stop();
+
+  agent.configure(({ token }) => {
+    token.splice(0, 2, { ...token[0], name: 'renamed' });
+  });
+  assert.match(await startAndAnswer(agent, 'credential'), same);
+  assert.equal(agent.calls('C_Login'), before + 1);
+  await agent.start();
+  await answer(agent, 'credential');
+  await agent.mustKeyagent(['unlock', '--stdin'], { input: pin });
+  await agent.daemon.stop();
+  writeFileSync(path.join(folder, 'credentials/keyagent.renamed.pin'), pin);
+  assert.equal(await startAndAnswer(agent, 'credential'), 'unlocked the token');
+});
+
 test('when the record cannot be written there is no automatic C_Login, and an operator still unlocks', async (t) => {
   const { agent, credential } = await budget(t);
   // Stops root as well, unlike a mode.

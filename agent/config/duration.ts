@@ -2,7 +2,7 @@
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-export const durationForm = 'a duration such as "500ms", "30s", "30m" or "12h"';
+export const durationForm = 'a duration such as "500ms", "30s", "30m" or "12h", at most 24 days';
 
 /** The longest delay of a timer: setTimeout fires at once beyond it. */
 const maxMs = 2 ** 31 - 1;

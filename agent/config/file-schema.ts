@@ -40,7 +40,7 @@ const oneOf = <const V extends readonly string[]>(values: V) =>
 
 const duration = z
   .string(`must be ${durationForm}`)
-  .refine((value) => parseDuration(value) !== undefined, `must be ${durationForm}, at most 24 days`);
+  .refine((value) => parseDuration(value) !== undefined, `must be ${durationForm}`);
 
 const extraSocket = z.strictObject({
   path: socketPath,

@@ -1,5 +1,6 @@
 /** Checked [[token]] and [[card_reader]] tables: names unique, URIs parsed, defaults that depend on the name. */
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
 import type { ConfigText } from './config-text.js';
 import type { CardReaderConfig, TokenConfig } from './config.js';
@@ -19,6 +20,7 @@ export function resolveToken(
   { stateDir, euid }: { stateDir: string; euid: number },
 ): TokenConfig {
   requireOwnName(text, 'token', index, all);
+  requireOther(text, index, all);
   requireSafeModule(text, ['token', index, 'module'], token.module, euid);
   return {
     name: token.name,
@@ -66,6 +68,17 @@ function requireOwnName(
   const first = all.findIndex(({ name }) => name === all[index]?.name);
   if (first < index)
     text.fail([table, index, 'name'], `${table} ${first + 1} has this name already; choose another`);
+}
+
+/** Two of one token have each key twice: no URI would select one. */
+function requireOther(text: ConfigText, index: number, all: readonly TokenTable[]): void {
+  const what = (token: TokenTable | undefined): unknown => [token?.module, token?.uri, token?.env];
+  const first = all.findIndex((token) => isDeepStrictEqual(what(token), what(all[index])));
+  if (first < index)
+    text.fail(
+      ['token', index, 'uri'],
+      `${all[first]?.name ?? ''} names this token already; remove one of them`,
+    );
 }
 
 function requireSafeModule(text: ConfigText, at: KeyPath, module: string, euid: number): void {

@@ -129,7 +129,7 @@ export class AutomaticUnlock {
       requireAutomaticLogin(info.flags);
       serial.require(info.serial);
       logins.requireNotLocked(locks);
-      budget.spend(source, info.serial, pin);
+      budget.spend(source, info, pin);
       if (onPinPad) logins.awaitPinPad();
       else token.setState('unlocking', `logging in with the PIN from ${source}`);
       await logins.run(source, pin, locks);

@@ -9,6 +9,7 @@ import { HostLost, TokenFault } from '../token/host-process.js';
 import type { ServedKey } from '../token/served-key.js';
 import type { OneUse } from '../token/host-slot.js';
 import { codeOf, refusal, requireAutomaticLogin, type LoginParts, type Logins } from './logins.js';
+import type { TokenIdentity } from './pin-budget.js';
 import type { Kept } from './retained-pin.js';
 import { wipe } from './secret-bytes.js';
 
@@ -24,12 +25,12 @@ export class ContextLogins {
   run<T>(key: ServedKey, cancellation: Cancellation, use: (oneUse: OneUse) => Promise<T>): Promise<T> {
     return this.inTurn(async () => {
       cancellation.throwIfCancelled();
-      const { flags, serial } = await this.parts.token.refreshInfo();
+      const info = await this.parts.token.refreshInfo();
       const kept = this.logins.retained.copy();
-      if (kept === undefined) throw this.noPin(key, flags);
+      if (kept === undefined) throw this.noPin(key, info.flags);
       try {
-        requireAutomaticLogin(flags);
-        this.spend(kept, serial);
+        requireAutomaticLogin(info.flags);
+        this.spend(kept, info);
         return await this.useOnce(kept, use);
       } finally {
         wipe(kept.pin);
@@ -38,23 +39,23 @@ export class ContextLogins {
   }
 
   /** The value was confirmed when the token was unlocked; its slow hash is made once. */
-  private spend({ source }: Kept, serial: string): void {
+  private spend({ source }: Kept, identity: TokenIdentity): void {
     const { budget } = this.parts;
     const attempt = this.logins.retained.attempt((pin) => budget.attemptOf(pin));
-    if (attempt !== undefined) budget.spendAgain(source, serial, attempt);
+    if (attempt !== undefined) budget.spendAgain(source, identity, attempt);
   }
 
   private async useOnce<T>(kept: Kept, use: (oneUse: OneUse) => Promise<T>): Promise<T> {
     const login = { confirmed: false };
     const authenticated = (): void => {
       login.confirmed = true;
-      this.logins.restoreBudget();
+      this.logins.giveBackBudget();
     };
     try {
       return await use({ pin: kept.pin, authenticated });
     } catch (error) {
       if (isRefusal(error)) await this.refused(kept, error);
-      else if (!login.confirmed && wasNotCalled(error)) this.logins.restoreBudget();
+      else if (!login.confirmed && wasNotCalled(error)) this.logins.giveBackBudget();
       throw error;
     }
   }

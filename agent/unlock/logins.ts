@@ -149,17 +149,21 @@ export class Logins {
 
   /** The login stands even if the state directory cannot take note of it; the next one then needs an operator. */
   private noteSuccess(): void {
-    const { token, serial } = this.parts;
+    const { token, serial, budget } = this.parts;
+    const { info } = token;
     this.written(() => {
-      if (token.info !== undefined) serial.remember(token.info.serial);
+      if (info !== undefined) serial.remember(info.serial);
     });
-    this.restoreBudget();
+    this.written(() => {
+      if (info === undefined) budget.giveBack();
+      else budget.restore(info);
+    });
   }
 
-  /** The token confirmed the PIN, or was not asked. */
-  restoreBudget(): void {
+  /** The token confirmed the PIN for one use, or was not asked. */
+  giveBackBudget(): void {
     this.written(() => {
-      this.parts.budget.restore();
+      this.parts.budget.giveBack();
     });
   }
 

@@ -145,6 +145,7 @@ describe('keyagent errors', () => {
       /two versions such as 0x0303,0x0303/,
     ],
     [['unlock', '--for', '8'], /must be a duration/],
+    [['unlock', '--for', '25d'], /must be a duration .*, at most 24 days/],
     [['unlock', '--source', 'memory'], /Allowed choices are credential/],
     [['unlock', '--stdin', '--source', 'keyring'], /cannot be used with/],
   ];

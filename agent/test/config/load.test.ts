@@ -317,6 +317,11 @@ journald = true
       token + token,
       '6: token.web.name: token 1 has this name already; choose another',
     ],
+    [
+      'one token under two names',
+      token + token.replace('name = "web"', 'name = "backup"'),
+      '8: token.backup.uri: web names this token already; remove one of them',
+    ],
     ['a relative module', token.replace('/usr', 'usr'), '3: token.web.module: must be an absolute path'],
     [
       'a URI that does not parse',

@@ -6,6 +6,7 @@ import { beforeEach, test } from 'node:test';
 import { PinBudget } from '@keyagent/agent/unlock/pin-budget.js';
 
 const blocked = { code: 'PIN_BLOCKED' };
+const web = { label: 'web', serial: 'serial' };
 const wrong = Buffer.from('0000');
 const right = Buffer.from('1234');
 let directory: string;
@@ -17,25 +18,25 @@ beforeEach(() => {
 });
 
 test('a value is spent once, also by a budget made anew after a crash', () => {
-  budget.spend('credential', 'serial', wrong);
+  budget.spend('credential', web, wrong);
   assert.throws(() => {
-    new PinBudget(directory, 'web').spend('credential', 'serial', wrong);
+    new PinBudget(directory, 'web').spend('credential', web, wrong);
   }, blocked);
 });
 
 test('a changed value of the same source is tried, once', () => {
-  budget.spend('credential', 'serial', wrong);
-  budget.spend('credential', 'serial', right);
+  budget.spend('credential', web, wrong);
+  budget.spend('credential', web, right);
   assert.throws(() => {
-    budget.spend('credential', 'serial', right);
+    budget.spend('credential', web, right);
   }, blocked);
   assert.throws(() => {
-    budget.spend('credential', 'serial', wrong);
+    budget.spend('credential', web, wrong);
   }, blocked);
 });
 
 test('another source is not even asked', () => {
-  budget.spend('credential', 'serial', wrong);
+  budget.spend('credential', web, wrong);
   assert.throws(() => {
     budget.requireSource('keyring');
   }, blocked);
@@ -43,21 +44,49 @@ test('another source is not even asked', () => {
 });
 
 test('another serial is refused while a record stands', () => {
-  budget.spend('credential', 'serial', wrong);
+  budget.spend('credential', web, wrong);
   assert.throws(() => {
-    budget.spend('credential', 'other', right);
+    budget.spend('credential', { ...web, serial: 'other' }, right);
   }, blocked);
 });
 
 test('a login that succeeded gives everything back', () => {
-  budget.spend('credential', 'serial', right);
-  budget.restore();
+  budget.spend('credential', web, right);
+  budget.restore(web);
   budget.requireSource('keyring');
-  budget.spend('credential', 'serial', right);
+  budget.spend('credential', web, right);
+});
+
+test('a record under another name that is about the same token forbids, until a login to that token succeeds', () => {
+  budget.spend('credential', web, wrong);
+  const other = new PinBudget(directory, 'backup');
+  const same = { code: 'PIN_BLOCKED', message: /to backup: web names the same token \(serial serial\)/ };
+  for (const pin of [wrong, right, undefined])
+    assert.throws(() => {
+      other.spend('credential', web, pin);
+    }, same);
+  assert.throws(() => {
+    other.spendAgain('credential', web, other.attemptOf(right));
+  }, same);
+  // Tokens that share a serial, as a TPM's do, are told apart by their labels.
+  other.spend('credential', { ...web, label: 'backup' }, right);
+  other.giveBack();
+  assert.throws(() => {
+    other.spend('credential', web, right);
+  }, same);
+  other.restore(web);
+  other.spend('credential', web, right);
+});
+
+test('a damaged record under another name forbids', () => {
+  writeFileSync(join(directory, 'other.pin-budget.json'), '{}');
+  assert.throws(() => {
+    budget.spend('credential', web, right);
+  }, blocked);
 });
 
 test('the record holds no PIN', () => {
-  budget.spend('credential', 'serial', Buffer.from('a-long-and-rare-pin'));
+  budget.spend('credential', web, Buffer.from('a-long-and-rare-pin'));
   const record = readFileSync(join(directory, 'web.pin-budget.json'), 'utf8');
   assert.equal(record.includes('a-long-and-rare-pin'), false);
   assert.equal(record.includes(Buffer.from('a-long-and-rare-pin').toString('hex')), false);
@@ -67,29 +96,29 @@ test('a damaged record forbids, and is not overwritten', () => {
   const file = join(directory, 'web.pin-budget.json');
   writeFileSync(file, '{"version":1');
   assert.throws(() => {
-    budget.spend('credential', 'serial', right);
+    budget.spend('credential', web, right);
   }, blocked);
   assert.equal(readFileSync(file, 'utf8'), '{"version":1');
 });
 
 test('a state directory that is gone forbids', () => {
   assert.throws(() => {
-    new PinBudget(join(directory, 'missing'), 'web').spend('credential', 'serial', right);
+    new PinBudget(join(directory, 'missing'), 'web').spend('credential', web, right);
   }, blocked);
 });
 
 test('a PIN that is typed on a reader is asked for once, and its record says nothing of it', () => {
-  budget.spend('card', 'serial', undefined);
+  budget.spend('card', web, undefined);
   const record = readFileSync(join(directory, 'web.pin-budget.json'), 'utf8');
-  assert.deepEqual(JSON.parse(record), { version: 1, serial: 'serial', source: 'card', attempts: [] });
+  assert.deepEqual(JSON.parse(record), { version: 1, ...web, source: 'card', attempts: [] });
   const next = new PinBudget(directory, 'web');
   next.requireSource('card');
   assert.throws(() => {
-    next.spend('card', 'serial', undefined);
+    next.spend('card', web, undefined);
   }, blocked);
   assert.throws(() => {
     next.requireSource('credential');
   }, blocked);
-  next.restore();
-  next.spend('card', 'serial', undefined);
+  next.restore(web);
+  next.spend('card', web, undefined);
 });
