@@ -1,12 +1,13 @@
 /** `lock` and `stop` hold, whatever login is under way, whatever hangs, whatever crashes meanwhile. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connectCaller } from '@keyagent/protocol';
 import type { Agent } from './support/agent.js';
 import { cleanupAfter } from './support/cleanup.js';
-import type { CountingModule } from './support/counting-module.js';
+import { CountingModule } from './support/counting-module.js';
 import { deploy, type Deployment } from './support/deployment.js';
 import { tcpSockets } from './support/proc.js';
 import { waitFor } from './support/wait.js';
@@ -150,6 +151,43 @@ test('SIGTERM during a login lets it come to its end: the next start needs no ha
   moduleOf(agent).setFaults();
   await agent.start();
   assert.equal(await agent.settled('web'), 'unlocked');
+});
+
+test('a token that comes while the agent stops is not logged in: that would be cut off', async (t) => {
+  const { agent, folder, hsm } = await deploy(cleanupAfter(t), {
+    keys,
+    spare: true,
+    agent: {
+      credential: true,
+      counted: 'web',
+      rules: [{ keys: 'pkcs11:', users: [userInfo().username] }],
+    },
+  });
+  await agent.daemon.stop();
+  const own = path.join(folder, 'spare');
+  mkdirSync(own);
+  const spare = new CountingModule(own, hsm);
+  agent.configure(({ token }) => Object.assign(token[1] ?? {}, spare.tokenSettings));
+  spare.removeToken();
+  moduleOf(agent).setFaults('C_Sign sleep_ms=1500');
+  await agent.start();
+  assert.deepEqual([await agent.settled('web'), await agent.tokenState('spare')], ['unlocked', 'absent']);
+  const before = sleeps(agent, 'C_Sign');
+  const signed = agent.keyagent(['sign', '--key', 'pkcs11:token=web;object=www', '--alg', 'ecdsa-sha256'], {
+    input: 'message',
+  });
+  await waitFor('a signature is under way', () => sleeps(agent, 'C_Sign') > before);
+  const stops = (): number => agent.daemon.log.split('stopping: SIGTERM').length;
+  const earlier = stops();
+  agent.daemon.signal('SIGTERM');
+  await waitFor('the agent stops', () => stops() > earlier);
+  spare.setFaults('C_Login sleep_ms=30000');
+  assert.equal((await signed).status, 0);
+  await agent.daemon.ended();
+  assert.equal(spare.sleeps().get('C_Login'), undefined);
+  spare.setFaults();
+  await agent.start();
+  assert.equal(await agent.settled('spare'), 'unlocked');
 });
 
 test('two locks at once and a lock under load leave one healthy host', async (t) => {

@@ -69,15 +69,6 @@ test('hold_ms: how long the next request waits for a login that is under way', a
   }
 });
 
-test('request_timeout_ms: how long the next request may take', async (t) => {
-  const { agent, sign, reload: change } = await site(t, { counted: true });
-  agent.counting?.setFaults('C_Sign sleep_ms=800');
-  await change({ agent: { request_timeout_ms: 100 } });
-  await assert.rejects(sign(), { code: 'TIMEOUT' });
-  await change({ agent: { request_timeout_ms: 60_000 } });
-  await sign();
-});
-
 test('rescan_ms: when new keys in the token are noticed', async (t) => {
   const { agent, token, caller, reload: change } = await site(t, { tokenSettings: { rescan_ms: 0 } });
   const { hsm } = agent.spec;

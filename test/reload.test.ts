@@ -61,9 +61,9 @@ function sleeps({ counting }: Agent, name: string): number {
 }
 
 /** Starts something, and waits until it sleeps in a login. */
-async function duringLogin<T>(agent: Agent, start: () => T): Promise<T> {
+async function duringLogin<T>(agent: Agent, start: () => T, ms = 3000): Promise<T> {
   const before = sleeps(agent, 'C_Login');
-  agent.counting?.setFaults('C_Login sleep_ms=3000');
+  agent.counting?.setFaults(`C_Login sleep_ms=${ms}`);
   const started = start();
   await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') > before);
   return started;
@@ -266,6 +266,18 @@ test('a login under way does not stand in a token that is replaced, and costs no
   assert.notEqual((await unlock[0])?.status, 0);
   assert.equal(await agent.settled('web'), 'locked', 'a reload does not undo a lock');
   await agent.mustKeyagent(['unlock', 'web', '--stdin'], { input: `${token.pin}\n` });
+});
+
+test('a stop lets a login come to its end in a token that a reload takes out of service', async (t) => {
+  const { agent } = await deployTwo(t, { counted: true });
+  // Less than the two seconds that a stop waits.
+  await duringLogin(agent, () => process.kill(hostOf(agent, 'web'), 'SIGKILL'), 1000);
+  setSessions(agent, 'web', 3);
+  assert.deepEqual((await reload(agent)).replaced, ['web']);
+  await agent.daemon.stop();
+  agent.counting?.setFaults();
+  await agent.start();
+  assert.equal(await agent.settled('web'), 'unlocked', 'its PIN counts as good');
 });
 
 test('settings that need no login are taken over: a locked token asks its new source, a limit holds at once', async (t) => {

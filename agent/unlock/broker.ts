@@ -61,10 +61,13 @@ export class Broker {
 
   /**
    * No login stands from here on, and what is kept is wiped; the tokens themselves are stopped by their owner. Settles when
-   * the logins that are under way have come to their end.
+   * the logins that are under way have come to their end, those of tokens that leave too.
    */
   async stop(): Promise<void> {
-    await Promise.all(this.wards.map(({ unlocker }) => unlocker.stop()));
+    await Promise.all([
+      ...this.wards.map(({ unlocker }) => unlocker.stop()),
+      this.parts.retirement.allEnded(),
+    ]);
   }
 
   private ward(token: Token): Ward {

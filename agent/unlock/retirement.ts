@@ -32,6 +32,11 @@ export class Retirement {
     await Promise.all(all.map(([, { ended }]) => ended));
   }
 
+  /** Settles when none that is leaving now is there any more. */
+  async allEnded(): Promise<void> {
+    await Promise.all([...this.leaving.values()].map(({ ended }) => ended));
+  }
+
   /** Waits for nobody any more. */
   endNow(): void {
     for (const { end } of this.leaving.values()) end.abort();

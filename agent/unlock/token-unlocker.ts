@@ -38,6 +38,8 @@ export class TokenUnlocker {
   private readonly logins: Logins;
   private readonly lifetime: Lifetime;
   private readonly automatic: AutomaticUnlock;
+  /** No login is begun any more. */
+  private stopped = false;
   /** The last login or lock; the next one waits for it. */
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -136,10 +138,11 @@ export class TokenUnlocker {
   }
 
   /**
-   * No login that was asked for so far stands any more, and nothing is kept for another. Settles when what was under way
-   * has come to its end.
+   * No login stands any more, none is begun by itself, and nothing is kept for another. Settles when what was under way has
+   * come to its end.
    */
   async stop(why = 'the agent is stopping'): Promise<void> {
+    this.stopped = true;
     this.prompts.stop(why);
     this.lifetime.stop();
     this.automatic.stop();
@@ -160,6 +163,8 @@ export class TokenUnlocker {
   }
 
   private askSources(): void {
+    // Of a token that was still being opened: its login would be cut off.
+    if (this.stopped) return;
     const { token } = this.parts;
     const { unlock } = token.config;
     const asks = unlock[0] !== 'prompt' || this.logins.retained.isKept;
