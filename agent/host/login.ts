@@ -40,12 +40,15 @@ export class Login {
   }
 
   /** With the PIN that a sign or decrypt announced, for one C_Login; undefined: with none. */
-  async withPin<T>(
+  withPin<T>(
     announced: boolean | undefined,
     use: (authenticate: Authenticate | undefined) => Promise<T>,
   ): Promise<T> {
     const pin = takePin(announced === true);
-    if (pin === null) return use(undefined);
+    return pin === null ? use(undefined) : this.#withTaken(pin, use);
+  }
+
+  async #withTaken<T>(pin: Buffer, use: (authenticate: Authenticate) => Promise<T>): Promise<T> {
     try {
       return await use(async (session) => {
         const rv = await native.login(this.#token.modulePath, session, cku.contextSpecific, pin);

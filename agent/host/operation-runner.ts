@@ -33,7 +33,7 @@ export class OperationRunner {
 
   /** Once, in a session of its own. @throws AgentError */
   async once<T>(work: (session: Session) => Promise<T> | T): Promise<T> {
-    const session = await this.#takeSession();
+    const session = this.#takeSession() ?? (await this.#nextSession());
     try {
       const result = await work(session);
       this.#token.sessions.return(session);
@@ -74,7 +74,16 @@ export class OperationRunner {
     return this.once((session) => work(session, key.handle));
   }
 
-  async #takeSession(): Promise<Session> {
+  /** undefined: all are in use. */
+  #takeSession(): Session | undefined {
+    try {
+      return this.#token.sessions.takeFree();
+    } catch (error) {
+      throw this.#note(translate(error));
+    }
+  }
+
+  async #nextSession(): Promise<Session> {
     try {
       return await this.#token.sessions.take();
     } catch (error) {

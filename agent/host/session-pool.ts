@@ -59,9 +59,14 @@ export class SessionPool {
     return this.#limit;
   }
 
-  async take(): Promise<Session> {
+  /** undefined: all are in use. */
+  takeFree(): Session | undefined {
     if (this.#refusal !== undefined) throw this.#refusal;
-    const session = this.#idle.pop() ?? this.#tryOpen();
+    return this.#idle.pop() ?? this.#tryOpen();
+  }
+
+  async take(): Promise<Session> {
+    const session = this.takeFree();
     if (session !== undefined) return session;
     if (this.#waiters.length >= waitersMax) {
       throw new AgentError('BUSY', 'too many operations wait for a session');

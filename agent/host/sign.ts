@@ -4,7 +4,7 @@
  */
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { wrongResult } from './ckr.js';
-import { copyForCall, wipe } from './call-buffer.js';
+import { copyForCall, viewForCall, wipe } from './call-buffer.js';
 import type { Authenticate } from './login.js';
 import type { Pace } from './pace.js';
 import type { SignPlan } from './sign-plan.js';
@@ -19,30 +19,51 @@ export async function signInSession(
   authenticate?: Authenticate,
 ): Promise<Buffer> {
   library.C_SignInit(session, plan.mechanism, key);
-  await authenticate?.(session);
-  const input = copyForCall(plan.input);
-  const output = Buffer.alloc(plan.signatureLength);
+  if (authenticate !== undefined) await authenticate(session);
+  const signature =
+    pace?.synchronous === true
+      ? signMeasured(library, session, plan, pace)
+      : await signAside(library, session, plan);
   try {
-    const signature =
-      pace?.synchronous === true
-        ? signMeasured(library, session, input, output, pace)
-        : await library.C_SignAsync(session, input, output);
-    if (signature.length !== plan.signatureLength) throw wrongResult('a signature of the wrong length');
-    if (plan.verify?.(signature) === false) {
-      throw wrongResult('a signature that does not verify was withheld');
-    }
-    return signature;
+    requireRight(signature, plan);
+  } catch (error) {
+    wipe(signature);
+    throw error;
+  }
+  return signature;
+}
+
+function requireRight(signature: Buffer, { signatureLength, verify }: SignPlan): void {
+  if (signature.length !== signatureLength) throw wrongResult('a signature of the wrong length');
+  if (verify?.(signature) === false) throw wrongResult('a signature that does not verify was withheld');
+}
+
+function signMeasured(
+  library: PKCS11,
+  session: Handle,
+  { input, signatureLength }: SignPlan,
+  pace: Pace,
+): Buffer {
+  const output = Buffer.allocUnsafe(signatureLength);
+  const startedAt = performance.now();
+  const signature = library.C_Sign(session, viewForCall(input), output);
+  pace.record((performance.now() - startedAt) * 1000);
+  return signature;
+}
+
+async function signAside(
+  library: PKCS11,
+  session: Handle,
+  { input, signatureLength }: SignPlan,
+): Promise<Buffer> {
+  const copy = copyForCall(input);
+  const output = Buffer.alloc(signatureLength);
+  try {
+    return await library.C_SignAsync(session, copy, output);
   } catch (error) {
     wipe(output);
     throw error;
   } finally {
-    wipe(input);
+    wipe(copy);
   }
-}
-
-function signMeasured(library: PKCS11, session: Handle, input: Buffer, output: Buffer, pace: Pace): Buffer {
-  const start = process.hrtime.bigint();
-  const signature = library.C_Sign(session, input, output);
-  pace.record(Number(process.hrtime.bigint() - start) / 1000);
-  return signature;
 }
