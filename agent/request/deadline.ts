@@ -18,11 +18,10 @@ export function withDeadline<T>(
       cancellation.cancel(new AgentError('TIMEOUT', message));
     }, timeoutMs);
     cancellation.onCancel(reject);
-    work()
-      .then(resolve, reject)
-      .finally(() => {
-        clearTimeout(timer);
-        cancellation.offCancel(reject);
-      });
+    const over = (): void => {
+      clearTimeout(timer);
+      cancellation.offCancel(reject);
+    };
+    void work().then(resolve, reject).then(over);
   });
 }

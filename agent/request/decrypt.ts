@@ -4,32 +4,18 @@ import type { Asker, Context } from './context.js';
 import { useKey } from './use-key.js';
 
 /** SSL 3.0 to TLS 1.2: later versions have no RSA key exchange. */
-const versions = { min: 0x0300, max: 0x0303 };
+const versionRange = { min: 0x0300, max: 0x0303 };
 
-export async function decrypt(
+export function decrypt(
   params: Params<'decrypt'>,
   asker: Asker,
   context: Context,
 ): Promise<Result<'decrypt'>> {
-  return useKey(
-    'decrypt',
-    params,
-    asker,
-    context,
-    async ({ token, key }, _rule, { mechanism, hash }, run) => {
-      return token.perform(
-        'decrypt',
-        key,
-        {
-          mechanism,
-          ciphertext: params.ciphertext,
-          hash,
-          ...tlsVersions(params),
-        },
-        run,
-      );
-    },
-  );
+  return useKey('decrypt', params, asker, context, ({ token, key }, _rule, { mechanism, hash }, run) => {
+    const { ciphertext } = params;
+    const versions = tlsVersions(params);
+    return token.perform('decrypt', key, (ref) => ({ ref, mechanism, ciphertext, hash, ...versions }), run);
+  });
 }
 
 function tlsVersions(params: Params<'decrypt'>): { clientVersion?: number; negotiatedVersion?: number } {
@@ -44,7 +30,7 @@ function tlsVersions(params: Params<'decrypt'>): { clientVersion?: number; negot
   if (client === undefined || negotiated === undefined) {
     throw new AgentError('INVALID', 'rsa-pkcs1-tls needs client_version and negotiated_version');
   }
-  const inRange = (version: number): boolean => version >= versions.min && version <= versions.max;
+  const inRange = (version: number): boolean => version >= versionRange.min && version <= versionRange.max;
   if (!inRange(client) || (negotiated !== 0 && (!inRange(negotiated) || negotiated > client))) {
     throw new AgentError(
       'INVALID',

@@ -5,21 +5,18 @@ import type { Asker, Context } from './context.js';
 import { derSignature } from './ecdsa-der.js';
 import { useKey } from './use-key.js';
 
-export async function sign(params: Params<'sign'>, asker: Asker, context: Context): Promise<Result<'sign'>> {
+export function sign(params: Params<'sign'>, asker: Asker, context: Context): Promise<Result<'sign'>> {
   return useKey('sign', params, asker, context, async ({ token, key }, rule, algorithm, run) => {
     const { mechanism, hash } = algorithm;
     if (params.format !== undefined && mechanism !== 'ecdsa') {
       throw new AgentError('INVALID', 'format is for ecdsa only');
     }
+    const data = bytesToSign(params, algorithm);
+    const saltLength = mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined;
     const { signature } = await token.perform(
       'sign',
       key,
-      {
-        mechanism,
-        data: bytesToSign(params, algorithm),
-        hash,
-        saltLength: mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined,
-      },
+      (ref) => ({ ref, mechanism, data, hash, saltLength }),
       run,
     );
     const der = mechanism === 'ecdsa' && params.format !== 'p1363';

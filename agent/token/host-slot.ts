@@ -136,17 +136,16 @@ export class HostSlot {
   async perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     identity: string,
-    params: Omit<HostParams<O>, 'ref'>,
+    params: (ref: number) => HostParams<O>,
     oneUse?: OneUse,
   ): Promise<HostResult<O>> {
     const ref = this.refs.get(identity);
     if (ref === undefined) throw new AgentError('NOT_FOUND', 'the key is no longer in the token');
     try {
-      const whole = { ...params, ref } as HostParams<O>;
       const host = this.running();
       return await (oneUse === undefined
-        ? host.call(operation, whole)
-        : performOnce(host, operation, whole, oneUse));
+        ? host.call(operation, params(ref))
+        : performOnce(host, operation, params(ref), oneUse));
     } catch (error) {
       if (error instanceof AgentError && error.code === 'LOCKED') this.loggedIn = false;
       if (oneUse !== undefined) this.pinUnread(error);

@@ -24,8 +24,8 @@ export interface PerformOptions {
   readonly sent: () => void;
 }
 
-/** What sign and decrypt take besides the key. */
-export type PerformParams<O extends 'sign' | 'decrypt'> = Omit<HostParams<O>, 'ref'>;
+/** Completes what sign and decrypt take by the number that the chosen host gave to the key. */
+export type PerformParams<O extends 'sign' | 'decrypt'> = (ref: number) => HostParams<O>;
 
 /** Brings the PIN for one use of a key that asks for it each time (CKA_ALWAYS_AUTHENTICATE), or refuses. */
 export type ContextLogin = <T>(
@@ -112,20 +112,18 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     const onHost = async (): Promise<HostResult<O>> => {
       // It may have waited long for its turn.
       cancellation.throwIfCancelled();
-      await this.unlocked(cancellation, hold);
+      if (!this.isUnlocked) await this.unlocked(cancellation, hold);
       sent();
       attempt.sentAfter = this.parts.availability.departures;
       return this.onHost(operation, key, params, cancellation);
     };
-    const inTurn = async (): Promise<HostResult<O>> => {
-      // Who waits for a login takes nobody's place.
-      await this.unlocked(cancellation, hold);
-      return queue.run(lane, cancellation, onHost);
-    };
     let isSuspect = false;
     for (let repeats = 0; ; repeats++, attempt.sentAfter = undefined) {
       try {
-        return await (isSuspect ? this.alone(onHost) : inTurn());
+        if (isSuspect) return await this.alone(onHost);
+        // Who waits for a login takes nobody's place.
+        if (!this.isUnlocked) await this.unlocked(cancellation, hold);
+        return await queue.run(lane, cancellation, onHost);
       } catch (error) {
         if (attempt.sentAfter === undefined || repeated || repeats === repeatsMax) throw error;
         const hostLost = error instanceof HostLost;
@@ -142,9 +140,8 @@ export class Operations extends EventEmitter<{ idle: [] }> {
   private comesBack(error: unknown, sentAfter: number): boolean {
     if (!(error instanceof AgentError) || !goneCodes.includes(error.code)) return false;
     const { availability, slots, loginLost } = this.parts;
-    const isUnlocked = availability.state === 'unlocked';
-    if (isUnlocked && availability.departures !== sentAfter) return true;
-    if (isUnlocked && !slots.some(({ loggedIn }) => loggedIn)) loginLost();
+    if (this.isUnlocked && availability.departures !== sentAfter) return true;
+    if (this.isUnlocked && !slots.some(({ loggedIn }) => loggedIn)) loginLost();
     return availability.isAwaited;
   }
 
@@ -154,9 +151,12 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     return run;
   }
 
+  private get isUnlocked(): boolean {
+    return this.parts.availability.state === 'unlocked';
+  }
+
   private async unlocked(cancellation: Cancellation, hold: Hold): Promise<void> {
     const { availability } = this.parts;
-    if (availability.state === 'unlocked') return;
     await hold(
       () => availability.reason(),
       () => availability.unlocked(cancellation),
