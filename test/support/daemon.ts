@@ -61,7 +61,7 @@ export class Daemon {
   }
 
   /** Waits for its end; answers the exit code, or the signal that ended it. */
-  async ended(timeoutMs = 15_000): Promise<number | NodeJS.Signals> {
+  async ended(timeoutMs = 60_000): Promise<number | NodeJS.Signals> {
     if (this.running) await once(this.#child, 'exit', { signal: AbortSignal.timeout(timeoutMs) });
     return this.#child.signalCode ?? this.#child.exitCode ?? 0;
   }

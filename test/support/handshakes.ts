@@ -38,7 +38,7 @@ export interface Count {
   sessions: Set<string>;
 }
 
-const timeoutMs = 15_000;
+const timeoutMs = 60_000;
 
 /** One handshake and one page. Rejects unless the chain verifies, the session is new, and the answer is 200. */
 export async function fetchPage({ port, ca, tls, dialogue = http }: Target): Promise<Fetched> {

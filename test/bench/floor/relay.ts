@@ -1,0 +1,64 @@
+/** Passes requests on to token.ts and its replies back, unread; what comes before the first signature it answers itself. */
+import { spawn } from 'node:child_process';
+import { createServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { FrameReader, connectCaller, decodeIncoming, encodeReply, limits } from '@keyagent/protocol';
+import type { RelayTask } from './floor.js';
+
+const { socket, agent, uri, token } = JSON.parse(process.argv[2] ?? '') as RelayTask;
+const caller = await connectCaller(agent);
+const key = await caller.call('key', { uri });
+caller.close();
+const hello = {
+  version: 1,
+  agent: 'floor',
+  max_frame: limits.frame,
+  max_message: limits.message,
+  max_in_flight: limits.inFlight,
+};
+
+const child = spawn(
+  process.execPath,
+  [fileURLToPath(new URL('./token.js', import.meta.url)), JSON.stringify(token)],
+  { stdio: ['inherit', 'inherit', 'inherit', 'pipe'] },
+);
+child.once('exit', () => process.exit(1));
+const channel = child.stdio[3] as Duplex;
+const clients: Socket[] = [];
+const replies = new FrameReader(limits.frame + 8);
+channel.on('data', (chunk: Buffer) => {
+  for (const body of replies.push(chunk)) clients[body.readUInt32BE(0)]?.write(body.subarray(4));
+});
+
+createServer((client) => {
+  const number = clients.push(client) - 1;
+  const requests = new FrameReader(limits.frame);
+  let greeted = 0;
+  client.on('error', () => undefined);
+  client.on('data', (chunk: Buffer) => {
+    for (const body of requests.push(chunk)) {
+      if (greeted < 2) greeted += Number(answer(client, body));
+      else pass(number, body);
+    }
+  });
+}).listen(socket, () => process.stdout.write('listening\n'));
+
+/** hello, and what is said of the key. @returns false: a signature, passed on */
+function answer(client: Socket, body: Buffer): boolean {
+  const incoming = decodeIncoming(body, 'client');
+  if (!('id' in incoming)) return false;
+  const { id, method } = incoming;
+  if (method === 'hello') client.write(encodeReply('hello', { id, result: hello }));
+  else if (method === 'key') client.write(encodeReply('key', { id, result: key }));
+  else pass(clients.indexOf(client), body);
+  return method !== 'hello';
+}
+
+function pass(number: number, body: Buffer): void {
+  const frame = Buffer.allocUnsafe(8 + body.length);
+  frame.writeUInt32BE(4 + body.length, 0);
+  frame.writeUInt32BE(number, 4);
+  frame.set(body, 8);
+  channel.write(frame);
+}
