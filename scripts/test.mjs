@@ -4,11 +4,11 @@
  * Arguments are parts of file names: node scripts/test.mjs apache login
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folders = ['protocol/test/dist', 'agent/test/dist', 'clients/ts/test/dist', 'test/dist'];
 
 /** Reasons for which tests may be left out: what the machine lacks, or a bug in a program that they drive. */
@@ -76,7 +76,23 @@ function complain(files, executed, output) {
   return undefined;
 }
 
+/** As root the tests run servers and clients under users of their own, who load what is built here. */
+function shutFolder() {
+  for (let folder = root; process.getuid() === 0; folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0) return folder;
+    if (folder === dirname(folder)) break;
+  }
+  return undefined;
+}
+
 const patterns = process.argv.slice(2);
+const shut = shutFolder();
+if (patterns.length === 0 && shut !== undefined) {
+  console.error(
+    `test: other users cannot enter ${shut}, and root's tests run servers under users of their own: chmod o+x it, or clone elsewhere`,
+  );
+  process.exit(1);
+}
 const files = testFiles(patterns);
 if (files.length === 0) {
   console.error('test: no test file; run node scripts/build.mjs --test first');
