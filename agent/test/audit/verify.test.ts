@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { readHead, readHeadKey, writeHead } from '@keyagent/agent/audit/head.js';
+import type { Position } from '@keyagent/agent/audit/record.js';
 import { ScratchLog, sign } from './scratch-log.js';
 
 const hashOf = (line: string): string => createHash('sha256').update(line).digest('hex');
@@ -32,6 +34,26 @@ describe('verification', () => {
     assert.deepEqual(
       { first, last, files, warnings },
       { first: 1, last: 10, files: [log.file], warnings: [] },
+    );
+  });
+
+  it('finds an end that was recomputed by whoever has the key of the head, by a head kept elsewhere', async (t) => {
+    const log = new ScratchLog(t);
+    const kept: Position[] = [];
+    const writer = log.open({ publish: (head) => kept.push(head) });
+    await sign(writer, 3);
+    writer.close();
+    const key = readHeadKey(log.keyFile);
+    const head = readHead(log.headFile, key);
+    assert.ok(typeof head === 'object');
+    log.tamper((lines) => lines.with(-1, edit(lines.at(-1))));
+    const fd = openSync(log.headFile, 'r+');
+    writeHead(fd, key, { ...head, hash: hashOf(log.lines().at(-1) ?? '') });
+    closeSync(fd);
+    assert.equal(await log.verdict(), 'good', 'without one it cannot be seen');
+    assert.equal(
+      await log.verdict(kept),
+      'audit.jsonl:4: record 4 has not the hash that was expected: it was changed',
     );
   });
 

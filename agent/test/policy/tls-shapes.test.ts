@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { getDiffieHellman, randomBytes } from 'node:crypto';
+import { createECDH, getDiffieHellman, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import {
   isClientCertificateVerify,
@@ -78,6 +78,19 @@ for (const { name, id, point } of curves.slice(0, 3)) {
     }
   });
 }
+
+test('a coordinate has one form: with the prime added it has no shape', () => {
+  const p521 = 2n ** 521n - 1n;
+  const point = createECDH('secp521r1').generateKeys();
+  const shifted = (from: number): Buffer => {
+    const more = BigInt(`0x${point.subarray(from, from + 66).toString('hex')}`) + p521;
+    const copy = Buffer.from(point);
+    copy.set(Buffer.from(more.toString(16).padStart(132, '0'), 'hex'), from);
+    return copy;
+  };
+  assert.ok(isServerKeyExchange(serverKeyExchange(ecdhParams(25, point))));
+  for (const from of [1, 67]) assertNoShape(serverKeyExchange(ecdhParams(25, shifted(from))), String(from));
+});
 
 test('other curves have no shape, however well their points are formed', () => {
   // sect571r1, secp256k1, brainpoolP256r1, and an explicit curve.

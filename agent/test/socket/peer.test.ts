@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { native } from '@keyagent/agent/native/index.js';
 import type { Peer } from '@keyagent/agent/policy/peer.js';
 import { identify } from '@keyagent/agent/socket/peer.js';
@@ -14,6 +15,8 @@ const folder = mkdtempSync(path.join(tmpdir(), 'keyagent-peer-'));
 const socketPath = path.join(folder, 'socket');
 const program =
   'require("node:net").connect(process.argv[1]); process.stdin.resume().on("end", () => process.exit())';
+
+const choosesPids = process.getuid?.() === 0 && existsSync('/proc/sys/kernel/ns_last_pid');
 
 describe('identify', () => {
   let server: Server;
@@ -71,6 +74,29 @@ describe('identify', () => {
       one.socket.destroy();
     });
   }
+
+  it(
+    'tells by its start time a process that got the pid of the peer on an older kernel',
+    { skip: !choosesPids && 'needs root, and a kernel that lets it choose a pid' },
+    () => {
+      const reused = fileURLToPath(new URL('reused-pid.js', import.meta.url));
+      const args = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+      const { stdout, stderr } = spawnSync(
+        'unshare',
+        [...args, process.execPath, reused, path.join(folder, 'reused')],
+        { encoding: 'utf8' },
+      );
+      assert.deepEqual(
+        JSON.parse(stdout),
+        {
+          isReused: true,
+          before: { runs: true, sure: true },
+          after: { runs: false, sure: 'another process has the pid of the one that connected' },
+        },
+        stderr,
+      );
+    },
+  );
 
   it('looks once for all rules of a decision, and again for the next', async () => {
     const one = await connected();
