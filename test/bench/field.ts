@@ -14,6 +14,8 @@ import { waitFor } from '../support/wait.js';
 import type { SignerSpec } from './signer.js';
 
 export type BenchKey = 'p256' | 'rsa2048';
+/** To the same key. */
+export type Way = 'keyagent' | 'provider' | 'p11-kit' | 'in process';
 
 export const p11KitClient = '/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so';
 
@@ -46,7 +48,7 @@ export class Field {
   }
 
   /** Every way to the same key, by name. */
-  ways(key: BenchKey): Record<'keyagent' | 'provider' | 'p11-kit' | 'in process', SignerSpec> {
+  ways(key: BenchKey): Record<Way, SignerSpec> {
     const alg = key === 'p256' ? 'ecdsa-sha256' : 'rsa-pss-sha256';
     const uri = `pkcs11:token=${this.token.label};object=${key};type=private`;
     const common = { alg, spki: this.token.key(key).publicKeyFile } as const;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { before, after, test } from 'node:test';
 import { Cleanup } from '../support/cleanup.js';
 import { makeField, type Field } from './field.js';
+import { startFloor } from './floor/floor.js';
 import { NodeClients } from './node-clients.js';
 import { runSigner } from './signer.js';
 
@@ -21,6 +22,10 @@ for (const key of ['p256', 'rsa2048'] as const) {
       assert.ok(verified >= 4 && all >= verified, `${verified} of ${all}`);
     });
   }
+  test(`two processes that only pass on and sign do so with ${key}, and every client has a signature verified`, async () => {
+    const { all, verified } = await runSigner(await startFloor(cleanup, field, key), load);
+    assert.ok(verified >= 4 && all >= verified, `${verified} of ${all}`);
+  });
   test(`the Node client signs with ${key}, and every request in flight has a signature verified`, async () => {
     const { all, verified } = await new NodeClients(field.ways(key).keyagent).run(load);
     assert.ok(verified >= 4 && all >= verified, `${verified} of ${all}`);

@@ -1,10 +1,20 @@
 /** Signatures as fast as they are answered: every way to the same key of the same token. */
 import type { Contender, Figure } from '../figure.js';
-import type { BenchKey, Field } from '../field.js';
+import type { Cleanup } from '../../support/cleanup.js';
+import { makeField, type Way } from '../field.js';
+import { startFloor } from '../floor/floor.js';
 import { rate, runSigner, type Load, type Signed, type SignerSpec } from '../signer.js';
 import { NodeClients } from '../node-clients.js';
 
-export function signFigures(field: Field, { rounds, ms }: { rounds: number; ms: number }): Figure[] {
+export async function signFigures(
+  cleanup: Cleanup,
+  { rounds, ms }: { rounds: number; ms: number },
+): Promise<Figure[]> {
+  const field = await makeField(cleanup);
+  const ways = {
+    p256: { ...field.ways('p256'), floor: await startFloor(cleanup, field, 'p256') },
+    rsa2048: { ...field.ways('rsa2048'), floor: await startFloor(cleanup, field, 'rsa2048') },
+  };
   const one = { processes: 1, threads: 1, ms };
   const eight = { processes: 8, threads: 1, ms };
   /** More would only take turns: the machine has two cores. */
@@ -15,7 +25,7 @@ export function signFigures(field: Field, { rounds, ms }: { rounds: number; ms: 
       title: 'P-256 signature, one client, median latency',
       unit: 'µs',
       rounds,
-      contenders: contenders(field, 'p256', medianUs, { ours: one, p11Kit: one, inProcess: one }),
+      contenders: contenders(ways.p256, medianUs, { ours: one, p11Kit: one, inProcess: one }),
       targets: [{ of: 'keyagent', against: 'p11-kit', atMost: 0.6 }],
     },
     {
@@ -23,7 +33,7 @@ export function signFigures(field: Field, { rounds, ms }: { rounds: number; ms: 
       title: 'P-256 signatures, eight clients (in process: two)',
       unit: '/s',
       rounds,
-      contenders: contenders(field, 'p256', rate, { ours: eight, p11Kit: eight, inProcess: two }),
+      contenders: contenders(ways.p256, rate, { ours: eight, p11Kit: eight, inProcess: two }),
       targets: [
         { of: 'keyagent', against: 'p11-kit', atLeast: 1.4 },
         { of: 'keyagent', against: 'in process', atLeast: 0.62 },
@@ -34,7 +44,7 @@ export function signFigures(field: Field, { rounds, ms }: { rounds: number; ms: 
       title: 'RSA-2048 signatures, eight clients (in process: two)',
       unit: '/s',
       rounds,
-      contenders: contenders(field, 'rsa2048', rate, { ours: eight, p11Kit: eight, inProcess: two }),
+      contenders: contenders(ways.rsa2048, rate, { ours: eight, p11Kit: eight, inProcess: two }),
       targets: [
         { of: 'keyagent', against: 'p11-kit', atLeast: 1.2 },
         { of: 'keyagent', against: 'in process', atLeast: 1 },
@@ -43,15 +53,16 @@ export function signFigures(field: Field, { rounds, ms }: { rounds: number; ms: 
   ];
 }
 
+type Ways = Record<Way | 'floor', SignerSpec>;
+
 interface Loads {
   ours: Load;
   p11Kit: Load;
   inProcess: Load;
 }
 
-function contenders(field: Field, key: BenchKey, of: (signed: Signed) => number, loads: Loads): Contender[] {
-  const ways = field.ways(key);
-  const native = (name: keyof typeof ways, load: Load): Contender => contender(name, ways[name], of, load);
+function contenders(ways: Ways, of: (signed: Signed) => number, loads: Loads): Contender[] {
+  const native = (name: keyof Ways, load: Load): Contender => contender(name, ways[name], of, load);
   return [
     native('keyagent', loads.ours),
     native('provider', loads.ours),
@@ -59,6 +70,7 @@ function contenders(field: Field, key: BenchKey, of: (signed: Signed) => number,
       name: 'TS client',
       measure: async () => of(await new NodeClients(ways.keyagent).run(loads.ours)),
     },
+    native('floor', loads.ours),
     native('p11-kit', loads.p11Kit),
     native('in process', loads.inProcess),
   ];

@@ -10,7 +10,7 @@ import type { TokenTask } from './floor.js';
 const { module, label, key, pinFile } = JSON.parse(process.argv[2] ?? '') as TokenTask;
 const library = new pkcs11js.PKCS11();
 library.load(module);
-library.C_Initialize();
+library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
 const slot = library.C_GetSlotList(true).find((each) => library.C_GetTokenInfo(each).label.trim() === label);
 if (slot === undefined) throw new Error(`no token ${label}`);
 const sessions = Array.from({ length: 8 }, () => library.C_OpenSession(slot, pkcs11js.CKF_SERIAL_SESSION));
@@ -68,7 +68,11 @@ function sign(session: Handle, body: Buffer): void {
 async function signAsync(session: Handle, body: Buffer): Promise<void> {
   const { id, digest } = read(body);
   library.C_SignInit(session, mechanism, handle as Handle);
-  const signature = await library.C_SignAsync(session, digest, Buffer.allocUnsafe(256));
+  // pkcs11js keeps a bare pointer to each: both are used again below.
+  const output = Buffer.alloc(256);
+  const { length } = await library.C_SignAsync(session, digest, output);
+  digest.fill(0);
+  const signature = output.subarray(0, length);
   sessions.push(session);
   reply(body, id, signature);
   serve();
