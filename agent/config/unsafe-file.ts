@@ -4,9 +4,10 @@
  * be writable by their owner alone, and so must everything on the way, links followed, where a sticky directory such as
  * /tmp will do: whoever can rename there can swap it.
  */
-import { existsSync, lstatSync, readlinkSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
+import { absolute, lookups } from '../lookups.js';
 import { unreadable } from './config-text.js';
 
 const writableByOthers = 0o022;
@@ -44,35 +45,13 @@ export function refuseUnsafeModule(module: string, euid = process.geteuid?.() ??
 
 /** @throws AgentError CONFIGURATION for a path of which others could put another thing in the place of a part */
 export function refuseSwappable(file: string, euid: number): void {
-  for (const { directory, name } of lookups(absolute(file))) {
+  for (const { directory, name } of lookups(file)) {
     const stat = statSync(directory);
     // There nobody can rename what belongs to another.
     const ownOnly = (stat.mode & sticky) !== 0 && stat.uid === 0;
     const entry = path.join(directory, name);
     if (ownOnly) refuseForeign(entry, lstatSync(entry), euid);
     else refuseUnsafe(directory, stat, euid);
-  }
-}
-
-/** With its ".." as they are: behind a link they lead elsewhere than they look. */
-function absolute(file: string): string {
-  return path.isAbsolute(file) ? file : `${process.cwd()}/${file}`;
-}
-
-/** Every directory in which a name of the path is looked up, as the kernel does it: link by link. */
-function* lookups(file: string): Generator<{ directory: string; name: string }> {
-  let directory: string = path.sep;
-  let names = file.split(path.sep);
-  for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    if (name === '' || name === '.') continue;
-    yield { directory, name };
-    const entry = path.join(directory, name);
-    if (!lstatSync(entry).isSymbolicLink()) directory = entry;
-    else {
-      const target = readlinkSync(entry);
-      if (path.isAbsolute(target)) directory = path.sep;
-      names = [...target.split(path.sep), ...names];
-    }
   }
 }
 

@@ -1,10 +1,11 @@
 /**
  * The directory of a socket: made if it is missing, and refused where somebody else could swap it, or anything on the
- * way to it, for a link: the socket's owner and mode are set by its path.
+ * way to it, links included, for another: the socket's owner and mode are set by its path.
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
+import { lookups } from '../lookups.js';
 
 const writableByOthers = 0o022;
 const sticky = 0o1000;
@@ -36,24 +37,19 @@ function openTo(gid: number | undefined, mode: number, first: string, last: stri
 }
 
 function refuseSwappable(directory: string): void {
-  // A link on the way can be replaced where it lies, and what it leads to in another place.
-  const real = realpathSync(directory);
-  for (const each of new Set([...ancestors(directory), ...ancestors(real)])) {
-    const stat = lstatSync(each);
-    const { uid, mode } = stat;
-    const isShared = (mode & writableByOthers) !== 0 && !stat.isSymbolicLink();
-    // In a sticky directory, as /tmp, nobody renames what is another's.
-    const isSafe = !isShared || (each !== real && (mode & sticky) !== 0);
-    if (isSafe && (uid === 0 || uid === process.geteuid?.())) continue;
+  const own = [0, process.geteuid?.()];
+  const refuse = (each: string): never => {
     throw new AgentError(
       'CONFIGURATION',
       `${each} must belong to root or the agent's user and be writable by nobody else: others could swap the socket in ${directory}`,
     );
+  };
+  for (const { directory: each, name } of lookups(directory)) {
+    const { uid, mode } = lstatSync(each);
+    // In a sticky directory, as /tmp, nobody renames what is another's.
+    if (!own.includes(uid) || ((mode & writableByOthers) !== 0 && (mode & sticky) === 0)) refuse(each);
+    const entry = path.join(each, name);
+    if (!own.includes(lstatSync(entry).uid)) refuse(entry);
   }
-}
-
-/** The directory itself and everything above it. */
-function ancestors(directory: string): string[] {
-  const above = path.dirname(directory);
-  return above === directory ? [directory] : [directory, ...ancestors(above)];
+  if ((lstatSync(realpathSync(directory)).mode & writableByOthers) !== 0) refuse(directory);
 }

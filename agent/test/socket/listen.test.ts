@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -213,6 +214,17 @@ test('so is one below a directory that others can swap, and one of another user'
   symlinkSync(path.join(folder, 'above'), path.join(theirs, 'way'));
   chownSync(theirs, stranger, 0);
   await assert.rejects(bind(path.join(theirs, 'way/run/s')), refused(/theirs must belong to root/));
+  // Nor one that a link of ours leads through.
+  chownSync(theirs, 0, 0);
+  symlinkSync('theirs/way', path.join(folder, 'first'));
+  const first = path.join(folder, 'first/run/s');
+  (await bind(first)).close();
+  chmodSync(theirs, 0o777);
+  await assert.rejects(bind(first), refused(/theirs must belong to root/));
+  chmodSync(theirs, 0o1777);
+  (await bind(first)).close();
+  lchownSync(path.join(theirs, 'way'), stranger, 0);
+  await assert.rejects(bind(first), refused(/way must belong to root/));
 });
 
 test(

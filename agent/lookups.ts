@@ -1,0 +1,31 @@
+/** The directories in which the names of a path are looked up, as the kernel does it: one after another, link by link. */
+import { lstatSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
+
+export interface Lookup {
+  /** Without links. */
+  readonly directory: string;
+  readonly name: string;
+}
+
+/** @param file  must be there, in its own time: each name is looked up when it is asked for */
+export function* lookups(file: string): Generator<Lookup> {
+  let directory: string = path.sep;
+  let names = absolute(file).split(path.sep);
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    if (name === '' || name === '.') continue;
+    yield { directory, name };
+    const entry = path.join(directory, name);
+    if (!lstatSync(entry).isSymbolicLink()) directory = entry;
+    else {
+      const target = readlinkSync(entry);
+      if (path.isAbsolute(target)) directory = path.sep;
+      names = [...target.split(path.sep), ...names];
+    }
+  }
+}
+
+/** With its ".." as they are: behind a link they lead elsewhere than they look. */
+export function absolute(file: string): string {
+  return path.isAbsolute(file) ? file : `${process.cwd()}/${file}`;
+}
