@@ -1,6 +1,6 @@
 /**
  * Project Wycheproof's vectors, run through the agent: their private keys are imported into a SoftHSM token. The
- * files lie beside the checkout, or where KEYAGENT_WYCHEPROOF says.
+ * files (its testvectors_v1) lie beside the checkout, or where KEYAGENT_WYCHEPROOF says.
  */
 import assert from 'node:assert/strict';
 import { constants, createPublicKey, publicEncrypt, randomBytes } from 'node:crypto';
@@ -33,7 +33,7 @@ interface Group {
 }
 
 const folder = process.env.KEYAGENT_WYCHEPROOF ?? path.join(root, '../shared/vectors/wycheproof');
-const skip = existsSync(folder) ? false : `no vectors in ${folder}`;
+const skip = !existsSync(folder) && "needs Project Wycheproof's vectors, in KEYAGENT_WYCHEPROOF";
 const tls12 = { clientVersion: 0x0303, negotiatedVersion: 0x0303 };
 
 function groupsOf(file: string): readonly Group[] {
