@@ -13,7 +13,7 @@ export async function startStunnel(site: Site): Promise<Server> {
       .replace(/connect = .*/, [`connect = 127.0.0.1:${String(backendPort)}`, ...extra(key)].join('\n'));
     const [global = '', service = ''] = tree.rewrite(text).split(/^(?=\[)/m);
     // One process for all keys; each would have its own.
-    if (services.length === 0) services.push(global);
+    if (services.length === 0) services.push(`debug = info\n${global}`);
     services.push(service);
   });
   // The first key's unit stands for all.
@@ -28,7 +28,8 @@ export async function startStunnel(site: Site): Promise<Server> {
     outputFile: tree.path('/var/log/stunnel'),
     ports,
     reloadSignal: 'SIGHUP',
-    started: 'Configuration successful',
-    reloaded: 'Configuration successful',
+    started: ') bound to ',
+    // It has read its configuration before it closes its sockets and opens them again.
+    reloaded: ') bound to ',
   });
 }
