@@ -39,6 +39,9 @@ export const modes = {
 
 export type ModeName = keyof typeof modes;
 
+/** Of each cell. */
+export const load = { count: 200, concurrency: 8 };
+
 export interface Cell {
   server: KindName | 'curl';
   key: KeyName;

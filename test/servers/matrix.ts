@@ -13,6 +13,7 @@ import {
   keyNames,
   keys,
   knownFailures,
+  load,
   modes,
   modesOf,
   mutualKey,
@@ -33,9 +34,6 @@ import { mustRun } from '../support/command.js';
 import type { Deployment } from '../support/deployment.js';
 import { fingerprintOf, handshakes, type Target } from '../support/handshakes.js';
 import { makeKeyFile } from '../support/softhsm.js';
-
-/** Of each cell. */
-const load = { count: 200, concurrency: 8 };
 
 const cleanup = new Cleanup();
 const results: (Cell & Tally)[] = [];
