@@ -62,8 +62,9 @@ function buildMeson(name, source) {
 /**
  * A launcher for agent code. Variables that make Node load or print other things are dropped, because the agent
  * may inherit the environment of whoever started it; core dumps would hold PINs.
+ * @param options  of Node, each with a space behind it
  */
-function shim(script) {
+function shim(script, options) {
   return `#!/bin/sh
 # Written by scripts/build.mjs.
 unset NODE_OPTIONS NODE_PATH NODE_DEBUG NODE_DEBUG_NATIVE NODE_EXTRA_CA_CERTS NODE_ICU_DATA NODE_V8_COVERAGE
@@ -74,13 +75,13 @@ self=$(readlink -f -- "$0") || exit 69
 root=\${self%/build/bin/*}
 node='${process.execPath.replaceAll("'", "'\\''")}'
 [ -x "$node" ] || node=node
-exec "$node" "$root/${script}" "$@"
+exec "$node" ${options}"$root/${script}" "$@"
 `;
 }
 
-function writeShim(name, script) {
+function writeShim(name, script, options = '') {
   const path = join(root, 'build/bin', name);
-  const text = shim(script);
+  const text = shim(script, options);
   mkdirSync(dirname(path), { recursive: true });
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
   writeFileSync(path, text);
@@ -100,7 +101,8 @@ function main() {
   const withTests = process.argv.includes('--test');
   buildTypeScript(withTests ? [...products, ...tests] : products);
   run(process.execPath, ['protocol/dist/gen-c-header.js', '--check']);
-  writeShim('keyagentd', 'agent/dist/main.js');
+  // What a request allocates dies with it: V8 would let the room for that grow to 48 MB in the agent and in each host.
+  writeShim('keyagentd', 'agent/dist/main.js', '--max-semi-space-size=2 ');
   writeShim('keyagent', 'agent/dist/cli/main.js');
   for (const [name, source] of Object.entries(mesonProjects)) buildMeson(name, source);
   installManual();

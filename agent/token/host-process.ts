@@ -99,7 +99,8 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
 
   constructor(private readonly settings: HostSettings) {
     super();
-    this.child = spawn(process.execPath, [hostMain, settings.token], {
+    // With the agent's own limits of memory.
+    this.child = spawn(process.execPath, [...process.execArgv, hostMain, settings.token], {
       env: hostEnvironment(settings),
       // A vendor's module may print to stdout: it goes to the log with everything else.
       stdio: ['ignore', process.stderr, 'inherit', 'pipe', 'pipe'],
