@@ -33,7 +33,14 @@ async function startAudited(
   const hsm = new SoftHsm(folder, await makeAuthority(folder));
   const token = await hsm.makeToken('web', [{ label: 'www', type: 'EC:prime256v1' }]);
   const me = { name: 'me', keys: 'pkcs11:', users: [userInfo().username], operations: ['sign'] };
-  const agent = new Agent(cleanup, { folder, hsm, tokens: [token], rules: [me], agentSettings });
+  const agent = new Agent(cleanup, {
+    folder,
+    hsm,
+    tokens: [token],
+    rules: [me],
+    agentSettings,
+    counted: true,
+  });
   const configuration = parse(readFileSync(agent.configFile, 'utf8'));
   writeFileSync(
     agent.configFile,
@@ -298,7 +305,9 @@ test(
     assert.match(refusal.stderr, /^keyagent: the audit log cannot be written/);
     // The very request that could not be recorded was refused.
     assert.equal(linesOf(file).filter(({ event }) => event === 'sign').length, refusal.signed);
+    const signatures = agent.calls('C_Sign');
     assert.equal((await agent.keyagent(signing, { input: message })).status, 70);
+    assert.equal(agent.calls('C_Sign'), signatures, 'the token is not asked');
     await agent.mustKeyagent(['lock']);
     assert.equal((await agent.keyagent(['unlock', '--stdin'], { input: '7412-pin\n' })).status, 70);
     assert.equal(await agent.tokenState('web'), 'locked');
