@@ -26,6 +26,7 @@ const child = spawn(
 child.once('exit', () => process.exit(1));
 const channel = child.stdio[3] as Duplex;
 const clients: Socket[] = [];
+let corked = false;
 const replies = new FrameReader(limits.frame + 8);
 channel.on('data', (chunk: Buffer) => {
   for (const body of replies.push(chunk)) clients[body.readUInt32BE(0)]?.write(body.subarray(4));
@@ -60,5 +61,14 @@ function pass(number: number, body: Buffer): void {
   frame.writeUInt32BE(4 + body.length, 0);
   frame.writeUInt32BE(number, 4);
   frame.set(body, 8);
+  if (!corked) {
+    // All that one turn of the event loop reads leaves in one write, as in the agent.
+    corked = true;
+    channel.cork();
+    setImmediate(() => {
+      corked = false;
+      channel.uncork();
+    });
+  }
   channel.write(frame);
 }

@@ -52,7 +52,12 @@ function serve(): void {
       return;
     }
     if (isRsa) void signAsync(session, body);
-    else sign(session, body);
+    else {
+      sign(session, body);
+      // The relay is at work on this one while the next is signed, as the agent is.
+      setImmediate(serve);
+      return;
+    }
   }
 }
 
