@@ -73,8 +73,12 @@ async function cpuBeyondToken(field: Field, ms: number): Promise<number> {
   return ours - token.cpuUs;
 }
 
+const settleMs = 20_000;
+
 async function idlePercent({ agentPid }: Field, ms: number): Promise<number> {
   const pids = agentAndHosts(agentPid);
+  // What was done before leaves V8 something to tidy up.
+  await delay(settleMs);
   const before = cpuUs(pids);
   await delay(ms);
   return ((cpuUs(pids) - before) / (ms * 1000)) * 100;

@@ -2,7 +2,6 @@
 import { userInfo } from 'node:os';
 import { createConnection, type Socket } from 'node:net';
 import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from '@keyagent/client';
 import { encodeRequest } from '@keyagent/protocol';
 import { startAgent } from '../../support/agent.js';
@@ -11,7 +10,7 @@ import type { Cleanup } from '../../support/cleanup.js';
 import { scratchFolder } from '../../support/scratch.js';
 import { SoftHsm, type Token } from '../../support/softhsm.js';
 import { makeKeys } from '../make-keys.js';
-import { twentyRules, type Field } from '../field.js';
+import { makeField, twentyRules } from '../field.js';
 import type { Figure } from '../figure.js';
 import { residentMiB } from '../processes.js';
 import { rate, runSigner } from '../signer.js';
@@ -20,8 +19,11 @@ const manyConnections = 1000;
 const idleConnections = 4000;
 
 /** bench-signer has a connection for each thread: 1,000 of them, all asking, against 8. */
-export function connectionFigures(field: Field, { rounds, ms }: { rounds: number; ms: number }): Figure[] {
-  const { keyagent } = field.ways('p256');
+export async function connectionFigures(
+  cleanup: Cleanup,
+  { rounds, ms }: { rounds: number; ms: number },
+): Promise<Figure[]> {
+  const { keyagent } = (await makeField(cleanup)).ways('p256');
   const measureRate = (threads: number) => async () =>
     rate(await runSigner(keyagent, { processes: 8, threads, ms }));
   return [
@@ -41,20 +43,20 @@ export function connectionFigures(field: Field, { rounds, ms }: { rounds: number
       title: 'Memory of the agent for each of 4,000 idle connections',
       unit: 'KiB',
       rounds: Math.min(rounds, 3),
-      contenders: [{ name: 'keyagent', measure: () => idleConnectionKiB(field) }],
+      contenders: [{ name: 'keyagent', measure: () => idleConnectionKiB(cleanup) }],
       targets: [{ of: 'keyagent', atMost: 12 }],
     },
   ];
 }
 
-async function idleConnectionKiB({ agent, agentPid }: Field): Promise<number> {
+/** Of a new agent: one that was busy has room left over. */
+async function idleConnectionKiB(cleanup: Cleanup): Promise<number> {
+  const { agent, agentPid } = await makeField(cleanup);
   const before = residentMiB([agentPid]);
   const sockets: Socket[] = [];
   for (let i = 0; i < idleConnections; i++) sockets.push(await greeted(agent.socket));
   const after = residentMiB([agentPid]);
   for (const socket of sockets) socket.destroy();
-  // The next round begins from the same place.
-  await delay(500);
   return ((after - before) * 1024) / idleConnections;
 }
 
