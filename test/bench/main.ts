@@ -104,6 +104,7 @@ console.log(
   `${where.processor}, ${where.cores} cores, ${where.system}, Node ${where.node}; load ${where.load}`,
 );
 const results = await run();
+if (results.length === 0) throw new Error(`no figure is called ${options.only?.join(' or ') ?? 'anything'}`);
 if (options.write) writeResults({ machine: where, takenAt: new Date().toISOString().slice(0, 10), results });
 const missed = results.flatMap(({ outcomes }) => outcomes).filter(({ reached }) => !reached).length;
 console.log(missed === 0 ? '\nevery target is reached' : `\n${missed} targets are not reached`);
