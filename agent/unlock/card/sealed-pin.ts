@@ -12,6 +12,7 @@ import {
   publicEncrypt,
   randomBytes,
   randomFillSync,
+  type Decipher,
 } from 'node:crypto';
 import { AgentError, limits } from '@keyagent/protocol';
 import { secretBytes, secretCopy, wipe } from '../secret-bytes.js';
@@ -85,7 +86,7 @@ export async function unsealPin(sealed: SealedPin, shares: readonly Buffer[]): P
     const decipher = createDecipheriv(cipher, key, sealed.nonce, { authTagLength: tagLength });
     decipher.setAAD(boundData(sealed));
     decipher.setAuthTag(sealed.tag);
-    padded = decipher.update(sealed.ciphertext);
+    padded = decryptedBy(decipher, sealed.ciphertext);
     decipher.final();
     return secretCopy(padded.subarray(2, 2 + padded.readUInt16BE(0)));
   } catch (cause) {
@@ -94,6 +95,17 @@ export async function unsealPin(sealed: SealedPin, shares: readonly Buffer[]): P
   } finally {
     for (const each of [secret, key, padded]) wipe(each);
   }
+}
+
+/** Byte by byte: of all that one update gives, Node frees a copy without wiping it. */
+function decryptedBy(decipher: Decipher, ciphertext: Buffer): Buffer {
+  const plaintext = secretBytes(ciphertext.length);
+  for (let i = 0; i < ciphertext.length; i++) {
+    const byte = decipher.update(ciphertext.subarray(i, i + 1));
+    plaintext.set(byte, i);
+    wipe(byte);
+  }
+  return plaintext;
 }
 
 function withShare(card: EnrolledCard | undefined, share: Buffer): SealedCard {
