@@ -29,14 +29,15 @@ export function refuseUnsafeFile(file: string, euid = process.geteuid?.() ?? 0):
 }
 
 /**
- * Says what is at stake. A module that is not found is none of this: who loads it says so.
+ * Says what is at stake. Of a module that is not there only that nobody else can put one there: who loads it says the rest.
  * @throws AgentError CONFIGURATION
  */
 export function refuseUnsafeModule(module: string, euid = process.geteuid?.() ?? 0): void {
-  if (!existsSync(module)) return;
   try {
-    refuseUnsafeFile(module, euid);
+    if (existsSync(module)) refuseUnsafeFile(module, euid);
+    else refuseSwappable(module, euid);
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
     if (!(cause instanceof AgentError)) throw cause;
     const { code, message } = cause;
     throw new AgentError(code, `${message}: whoever can change a PKCS#11 module gets the PIN`, { cause });
@@ -50,8 +51,8 @@ export function refuseSwappable(file: string, euid: number): void {
     // There nobody can rename what belongs to another.
     const ownOnly = (stat.mode & sticky) !== 0 && stat.uid === 0;
     const entry = path.join(directory, name);
-    if (ownOnly) refuseForeign(entry, lstatSync(entry), euid);
-    else refuseUnsafe(directory, stat, euid);
+    if (!ownOnly) refuseUnsafe(directory, stat, euid);
+    else refuseForeign(entry, lstatSync(entry, { throwIfNoEntry: false }), euid);
   }
 }
 
@@ -63,7 +64,13 @@ export function refuseUnsafe(name: string, stat: Stats, euid: number): void {
   throw new AgentError('CONFIGURATION', `${name}: mode ${octal} lets others write to it; chmod go-w it`);
 }
 
-function refuseForeign(name: string, { uid }: Stats, euid: number): void {
+function refuseForeign(name: string, stat: Stats | undefined, euid: number): void {
+  if (stat === undefined)
+    throw new AgentError(
+      'CONFIGURATION',
+      `${name}: is not there, and anybody can make it; name another place`,
+    );
+  const { uid } = stat;
   if (uid === 0 || uid === euid) return;
   const owners = `root${euid === 0 ? '' : ` or uid ${euid}`}`;
   throw new AgentError(

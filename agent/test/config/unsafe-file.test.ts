@@ -135,12 +135,36 @@ describe('refuseUnsafeFile', () => {
   it('says of a module what is at stake, and nothing of one that is not there', () => {
     refuseUnsafeModule(file);
     refuseUnsafeModule(path.join(directory, 'none'));
+    refuseUnsafeModule(path.join(directory, 'none/at-all'));
     chmodSync(file, 0o775);
     assert.throws(() => refuseUnsafeModule(file), {
       code: 'CONFIGURATION',
       message:
         /keyagent\.toml: mode 0775 lets others write to it; chmod go-w it: whoever can .* gets the PIN$/,
     });
+  });
+
+  it('refuses a module that is not there where others could put one', () => {
+    const shared = path.join(base, 'shared');
+    mkdirSync(shared);
+    try {
+      chmodSync(shared, 0o777);
+      assert.throws(() => refuseUnsafeModule(path.join(shared, 'none.so')), {
+        code: 'CONFIGURATION',
+        message: /shared: mode 0777 lets others write to it/,
+      });
+      symlinkSync(path.join(shared, 'none.so'), path.join(base, 'link.so'));
+      assert.throws(() => refuseUnsafeModule(path.join(base, 'link.so')), { code: 'CONFIGURATION' });
+      if (!isRoot) return;
+      chmodSync(shared, 0o1777);
+      assert.throws(() => refuseUnsafeModule(path.join(shared, 'none.so')), {
+        code: 'CONFIGURATION',
+        message: /none\.so: is not there, and anybody can make it/,
+      });
+    } finally {
+      rmSync(shared, { recursive: true });
+      rmSync(path.join(base, 'link.so'), { force: true });
+    }
   });
 
   it('refuses what is not a file', () => {
