@@ -121,9 +121,14 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     for (let repeats = 0; ; repeats++, attempt.sentAfter = undefined) {
       try {
         if (isSuspect) return await this.alone(onHost);
-        // Who waits for a login takes nobody's place.
-        if (!this.isUnlocked) await this.unlocked(cancellation, hold);
-        return await queue.run(lane, cancellation, onHost);
+        for (;;) {
+          // Who waits for a login takes nobody's place, nor keeps one: each of them counts for hold_max.
+          if (!this.isUnlocked) await this.unlocked(cancellation, hold);
+          const result = await queue.run(lane, cancellation, async () =>
+            this.isUnlocked ? onHost() : undefined,
+          );
+          if (result !== undefined) return result;
+        }
       } catch (error) {
         if (attempt.sentAfter === undefined || repeated || repeats === repeatsMax) throw error;
         const hostLost = error instanceof HostLost;
