@@ -1,7 +1,7 @@
 /**
  * Places in front of a token, given out in turn: each user (a lane) has a queue of its own, and the queues are served one
  * after another, so one that floods delays itself. Whoever asked lately and has no place finds one free, so that a user
- * who asks now and then waits for nobody's operation. Bounded: when all is full, the longest queue loses its last.
+ * who asks now and then waits for no queue. Bounded: when all is full, the longest queue loses its last.
  */
 import { AgentError } from '@keyagent/protocol';
 import type { Cancellation } from '../cancellation.js';

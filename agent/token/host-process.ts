@@ -145,7 +145,9 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     const id = this.nextId;
     this.nextId = id === 0xffffffff ? 1 : id + 1;
     const { loginMs, operationMs } = this.settings.limits;
-    const limitMs = operation === 'login' ? loginMs : operationMs;
+    // One that waits in the host for a session has another one's time before its own.
+    const waits = this.pending.size >= this.settings.sessions;
+    const limitMs = operation === 'login' ? loginMs : waits ? 2 * operationMs : operationMs;
     return new Promise((resolve, reject) => {
       this.pending.set(id, {
         resolve: resolve as (result: unknown) => void,
