@@ -14,6 +14,7 @@ export class AutomaticUnlock {
   private askAgainMs = askAgainMs.first;
   /** While a source is asked: ends that. */
   private asking: AbortController | undefined;
+  private ended = false;
 
   /**
    * @param inTurn       runs one login or lock of this token after another
@@ -49,6 +50,12 @@ export class AutomaticUnlock {
   stop(): void {
     clearTimeout(this.askTimer);
     this.askAgainMs = askAgainMs.first;
+  }
+
+  /** The same for good: what is being asked may come to its end, and nobody is asked afterwards. */
+  end(): void {
+    this.ended = true;
+    this.stop();
   }
 
   awaitOperator(): void {
@@ -111,6 +118,7 @@ export class AutomaticUnlock {
   }
 
   private askLater(sources: readonly SourceName[]): void {
+    if (this.ended) return;
     this.askTimer = setTimeout(() => {
       this.start(sources);
     }, this.askAgainMs).unref();

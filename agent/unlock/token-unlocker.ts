@@ -145,7 +145,7 @@ export class TokenUnlocker {
     this.stopped = true;
     this.prompts.stop(why);
     this.lifetime.stop();
-    this.automatic.stop();
+    this.automatic.end();
     this.automatic.giveWay(why);
     this.logins.stop();
     await this.turn;
