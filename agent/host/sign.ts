@@ -44,7 +44,7 @@ function signMeasured(
   { input, signatureLength }: SignPlan,
   pace: Pace,
 ): Buffer {
-  const output = Buffer.allocUnsafe(signatureLength);
+  const output = Buffer.alloc(signatureLength);
   const startedAt = performance.now();
   const signature = library.C_Sign(session, viewForCall(input), output);
   pace.record((performance.now() - startedAt) * 1000);
