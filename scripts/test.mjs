@@ -24,8 +24,8 @@ const knownSkips = [
 ];
 
 /** What a complete run has at least; raise them as tests are added. */
-const minimumFiles = 149;
-const minimumTests = 2400;
+const minimumFiles = 155;
+const minimumTests = 2450;
 
 function testFiles(patterns) {
   return folders

@@ -68,7 +68,7 @@ async function stage(
 async function slowLogin(agent: Agent): Promise<{ ended: Promise<void>; isOver: () => boolean }> {
   const logins = () => agent.counting?.sleeps().get('C_Login') ?? 0;
   const [before, answers] = [logins(), agent.calls('C_Login')];
-  agent.counting?.setFaults('C_Login sleep_ms=5000 count=1');
+  agent.counting?.setFaults('C_Login sleep_ms=7000 count=1');
   const ended = agent.unlock();
   await waitFor('a login is under way', () => logins() > before);
   return { ended, isOver: () => agent.calls('C_Login') > answers };

@@ -1,6 +1,6 @@
 /**
- * What two Node processes can do at best: one passes every request on as it comes, the other signs it. No rule, no queue,
- * no audit log, no deadline, no second token: the agent can come near, and no change to it can pass.
+ * A bare relay: two Node processes of which one passes every request on as it comes, and the other signs it. No rule, no
+ * queue, no audit log, no deadline, no check of a signature: what one client waits for is what the way itself costs.
  */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

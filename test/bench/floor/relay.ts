@@ -35,25 +35,25 @@ channel.on('data', (chunk: Buffer) => {
 createServer((client) => {
   const number = clients.push(client) - 1;
   const requests = new FrameReader(limits.frame);
-  let greeted = 0;
+  let signs = false;
   client.on('error', () => undefined);
   client.on('data', (chunk: Buffer) => {
     for (const body of requests.push(chunk)) {
-      if (greeted < 2) greeted += Number(answer(client, body));
-      else pass(number, body);
+      signs ||= !answer(client, body);
+      if (signs) pass(number, body);
     }
   });
 }).listen(socket, () => process.stdout.write('listening\n'));
 
-/** hello, and what is said of the key. @returns false: a signature, passed on */
+/** hello, and what is said of the key. @returns false: it is neither, and from now on all are signatures */
 function answer(client: Socket, body: Buffer): boolean {
   const incoming = decodeIncoming(body, 'client');
   if (!('id' in incoming)) return false;
   const { id, method } = incoming;
   if (method === 'hello') client.write(encodeReply('hello', { id, result: hello }));
   else if (method === 'key') client.write(encodeReply('key', { id, result: key }));
-  else pass(clients.indexOf(client), body);
-  return method !== 'hello';
+  else return false;
+  return true;
 }
 
 function pass(number: number, body: Buffer): void {
