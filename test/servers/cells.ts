@@ -1,6 +1,6 @@
 /** The cells of the matrix: which server shows which key with which handshake, and what a handshake must look like. */
 import { writeFileSync } from 'node:fs';
-import type { Target } from '../support/handshakes.js';
+import { connectionLost, type Target } from '../support/handshakes.js';
 import type { KeySpec } from '../support/softhsm.js';
 import { kindNames, type KindName } from './fleet.js';
 
@@ -91,7 +91,7 @@ export const knownFailures: readonly { server: KindName; event: string; error: R
   {
     server: 'stunnel',
     event: reloads,
-    error: /ECONNRESET|ECONNREFUSED/,
+    error: connectionLost,
     because:
       'stunnel closes its listening sockets on SIGHUP and opens them again: what waited in them is reset',
   },

@@ -38,6 +38,10 @@ export interface Count {
   sessions: Set<string>;
 }
 
+/** What a client sees of a server that drops its connection, or that does not listen for a moment. */
+export const connectionLost =
+  /ECONNRESET|ECONNREFUSED|disconnected before secure TLS connection was established/;
+
 const timeoutMs = 60_000;
 
 /** One handshake and one page. Rejects unless the chain verifies, the session is new, and the answer is 200. */
