@@ -8,8 +8,12 @@ export interface Lookup {
   readonly name: string;
 }
 
-/** @param file  must be there, in its own time: each name is looked up when it is asked for */
+/** Links that the kernel follows in one path. */
+const linksMax = 40;
+
+/** @param file  each name is looked up when it is asked for; throws an Error with `code` (ENOENT, ELOOP, ...) then */
 export function* lookups(file: string): Generator<Lookup> {
+  let links = 0;
   let directory: string = path.sep;
   let names = absolute(file).split(path.sep);
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
@@ -18,6 +22,7 @@ export function* lookups(file: string): Generator<Lookup> {
     const entry = path.join(directory, name);
     if (!lstatSync(entry).isSymbolicLink()) directory = entry;
     else {
+      if (++links > linksMax) throw Object.assign(new Error(`${file}: too many links`), { code: 'ELOOP' });
       const target = readlinkSync(entry);
       if (path.isAbsolute(target)) directory = path.sep;
       names = [...target.split(path.sep), ...names];

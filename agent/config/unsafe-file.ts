@@ -12,6 +12,7 @@ import { unreadable } from './config-text.js';
 
 const writableByOthers = 0o022;
 const sticky = 0o1000;
+const unreachable: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP']);
 
 /** @throws AgentError CONFIGURATION, also when the file is not there */
 export function refuseUnsafeFile(file: string, euid = process.geteuid?.() ?? 0): void {
@@ -37,7 +38,8 @@ export function refuseUnsafeModule(module: string, euid = process.geteuid?.() ??
     if (existsSync(module)) refuseUnsafeFile(module, euid);
     else refuseSwappable(module, euid);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
+    // A host of the same user finds no way to it either.
+    if (unreachable.has((cause as NodeJS.ErrnoException).code)) return;
     if (!(cause instanceof AgentError)) throw cause;
     const { code, message } = cause;
     throw new AgentError(code, `${message}: whoever can change a PKCS#11 module gets the PIN`, { cause });

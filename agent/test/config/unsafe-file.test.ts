@@ -136,6 +136,9 @@ describe('refuseUnsafeFile', () => {
     refuseUnsafeModule(file);
     refuseUnsafeModule(path.join(directory, 'none'));
     refuseUnsafeModule(path.join(directory, 'none/at-all'));
+    refuseUnsafeModule(path.join(file, 'below-a-file'));
+    symlinkSync('round', path.join(directory, 'round'));
+    refuseUnsafeModule(path.join(directory, 'round'));
     chmodSync(file, 0o775);
     assert.throws(() => refuseUnsafeModule(file), {
       code: 'CONFIGURATION',
