@@ -37,8 +37,8 @@ export type ContextLogin = <T>(
 export interface OperationParts {
   /** Name of the token, for errors. */
   readonly token: string;
-  /** Operations that all its hosts have at the same time, at most. */
-  readonly places: number;
+  /** Of all its hosts. */
+  readonly sessions: number;
   readonly availability: Availability;
   readonly slots: readonly HostSlot[];
   readonly contextLogin: ContextLogin;
@@ -53,6 +53,11 @@ interface Attempt {
   sentAfter?: number | undefined;
 }
 
+/**
+ * Hosts get so many more operations than they have sessions, for a session to go on with while its last answer is on the
+ * way to the agent, and the next request on the way back. More would stand before others' requests, out of turn.
+ */
+const aheadPart = 1 / 4;
 /** Requests of one token that wait for their turn. */
 const waitingMax = 4096;
 /** A token that leaves more often during one request does not work: each repetition costs a login. */
@@ -75,7 +80,7 @@ export class Operations extends EventEmitter<{ idle: [] }> {
 
   constructor(private readonly parts: OperationParts) {
     super();
-    this.queue = queueOf(parts.token, parts.places);
+    this.queue = queueOf(parts.token, parts.sessions + Math.floor(parts.sessions * aheadPart));
     this.pinQueue = queueOf(parts.token, 1);
   }
 
@@ -109,10 +114,9 @@ export class Operations extends EventEmitter<{ idle: [] }> {
   ): Promise<HostResult<O>> {
     const attempt: Attempt = {};
     const queue = key.alwaysAuthenticate ? this.pinQueue : this.queue;
-    const onHost = async (): Promise<HostResult<O>> => {
+    const onHost = (): Promise<HostResult<O>> => {
       // It may have waited long for its turn.
       cancellation.throwIfCancelled();
-      if (!this.isUnlocked) await this.unlocked(cancellation, hold);
       sent();
       attempt.sentAfter = this.parts.availability.departures;
       return this.onHost(operation, key, params, cancellation);
@@ -120,13 +124,12 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     let isSuspect = false;
     for (let repeats = 0; ; repeats++, attempt.sentAfter = undefined) {
       try {
-        if (isSuspect) return await this.alone(onHost);
         for (;;) {
           // Who waits for a login takes nobody's place, nor keeps one: each of them counts for hold_max.
           if (!this.isUnlocked) await this.unlocked(cancellation, hold);
-          const result = await queue.run(lane, cancellation, async () =>
-            this.isUnlocked ? onHost() : undefined,
-          );
+          const inTurn = async (): Promise<HostResult<O> | undefined> =>
+            this.isUnlocked ? onHost() : undefined;
+          const result = await (isSuspect ? this.alone(inTurn) : queue.run(lane, cancellation, inTurn));
           if (result !== undefined) return result;
         }
       } catch (error) {

@@ -35,12 +35,6 @@ interface TokenEvents {
   hostEnded: [HostEnd | 'removed'];
 }
 
-/**
- * A host gets so many more operations than it has sessions, for a session to go on with while its last answer is on the
- * way to the agent, and the next request on the way back. More would stand before others' requests, out of turn.
- */
-const aheadPart = 1 / 4;
-
 export class Token extends EventEmitter<TokenEvents> {
   info: TokenInfo | undefined;
   /** C_Login calls that succeeded since the agent started. */
@@ -94,7 +88,7 @@ export class Token extends EventEmitter<TokenEvents> {
     });
     this.operations = new Operations({
       token: config.name,
-      places: (config.sessions + Math.floor(config.sessions * aheadPart)) * config.hosts,
+      sessions: config.sessions * config.hosts,
       availability: this.availability,
       slots: this.slots,
       contextLogin: (key, cancellation, use) => this.contextLogin(key, cancellation, use),
