@@ -157,6 +157,38 @@ function hostOf(agent: Agent): number {
   return host;
 }
 
+test('an operation that waits in the host for a session has its time after that, and the host is not taken for hung', async (t) => {
+  const { agent } = await deploy(cleanupAfter(t), {
+    keys: [{ label: 'www', type: 'rsa:2048' }],
+    agent: {
+      rules,
+      counted: true,
+      tokenSettings: { sessions: 4 },
+      // An operation of 9 s hangs; the fifth of these is over after 12.
+      agentSettings: { request_timeout_ms: 8000 },
+    },
+  });
+  const host = hostOf(agent);
+  const [counting, before] = [agent.counting, agent.calls('C_Sign')];
+  assert.ok(counting !== undefined);
+  counting.setFaults('C_Sign sleep_ms=6000');
+  const client = await connectCaller(agent.socket);
+  t.after(() => {
+    client.close();
+  });
+  const params = { uri: 'pkcs11:object=www', alg: 'rsa-pss-sha256', message: Buffer.from('m') } as const;
+  const replies = await Promise.allSettled(Array.from({ length: 5 }, () => client.call('sign', params)));
+  assert.deepEqual(
+    replies.map(({ status }) => status).sort(),
+    ['fulfilled', 'fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
+    'the fifth is not waited for',
+  );
+  await waitFor('the token did it all the same', () => agent.calls('C_Sign') >= before + 5);
+  counting.setFaults();
+  await client.call('sign', params);
+  assert.equal(hostOf(agent), host);
+});
+
 test('without retain_pin a killed host leaves the token locked', async (t) => {
   const { agent } = await deployCounted(t, { tokenSettings: { retain_pin: false } });
   process.kill(hostOf(agent), 'SIGKILL');

@@ -94,6 +94,9 @@ export class CardDeployment {
   }
 }
 
+/** Of the token: so long that the bookkeeping of a heap does not happen to overwrite what is freed of it. */
+const pin = 'the PIN of the token, 7412, of which nothing is to stay';
+
 /** An agent whose token `web` is locked, and cards, not enrolled yet. */
 export async function deployCards(
   cleanup: Cleanup,
@@ -103,7 +106,7 @@ export async function deployCards(
   const folder = scratchFolder(cleanup);
   const authority = await makeAuthority(folder);
   const hsm = new SoftHsm(folder, authority);
-  const token = await hsm.makeToken('web', [{ label: 'www', type: 'EC:prime256v1' }]);
+  const token = await hsm.makeToken('web', [{ label: 'www', type: 'EC:prime256v1' }], pin);
   const cards: Card[] = [];
   for (let number = 1; number <= count; number++) cards.push(await makeCard(hsm, number));
   const agent = await startAgent(cleanup, {
