@@ -4,8 +4,7 @@
  * Arguments are parts of file names: node scripts/test.mjs apache login
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmdirSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -87,28 +86,17 @@ function shutFolder() {
   return undefined;
 }
 
-/** Runs this program again where other users can enter: on a mount of the checkout that nobody else sees and that ends with it. */
-function runOnMount(shut) {
-  const place = mkdtempSync(join(tmpdir(), 'keyagent-checkout-'));
-  chmodSync(place, 0o755);
-  const script = 'mount --bind "$1" "$2" && cd "$2" && shift 2 && exec "$@"';
-  const again = [process.execPath, join(place, 'scripts/test.mjs'), ...patterns];
-  const vectors = process.env.KEYAGENT_WYCHEPROOF ?? join(root, '../shared/vectors/wycheproof');
-  const { status } = spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', root, place, ...again], {
-    stdio: 'inherit',
-    env: { ...process.env, KEYAGENT_WYCHEPROOF: vectors },
-  });
-  rmdirSync(place);
-  if (status !== 0)
-    console.error(
-      `test: other users cannot enter ${shut}, so this ran on a mount of the checkout; if that failed: chmod o+x it, or clone elsewhere`,
-    );
+/** Runs this program again where others can enter that folder, in a mount namespace that ends with it. */
+function runWithOpen(shut) {
+  const script = join(root, 'scripts/with-open-folder.sh');
+  const again = [process.execPath, join(root, 'scripts/test.mjs'), ...patterns];
+  const { status } = spawnSync('unshare', ['--mount', 'sh', script, shut, ...again], { stdio: 'inherit' });
   return status ?? 1;
 }
 
 const patterns = process.argv.slice(2);
 const shut = shutFolder();
-if (shut !== undefined) process.exit(runOnMount(shut));
+if (shut !== undefined) process.exit(runWithOpen(shut));
 const files = testFiles(patterns);
 if (files.length === 0) {
   console.error('test: no test file; run node scripts/build.mjs --test first');
