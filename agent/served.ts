@@ -101,7 +101,7 @@ export class Served {
 
   /** Two of one name would log in to one token twice. */
   private async openInTurn({ token }: Ward): Promise<void> {
-    await this.retirement.ended(token.name);
+    await this.retirement.madeWay(token.name);
     await token.open();
   }
 

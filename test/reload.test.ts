@@ -268,6 +268,34 @@ test('a login under way does not stand in a token that is replaced, and costs no
   await agent.mustKeyagent(['unlock', 'web', '--stdin'], { input: `${token.pin}\n` });
 });
 
+/** Under the other name it is another [[token]], for the same token and with the same credential. */
+function rename(agent: Agent, token: string, name: string): void {
+  agent.configure((tables) => {
+    const table = tables.token.find((each) => each.name === token) ?? {};
+    Object.assign(table, { name, credential: `keyagent.${token}.pin` });
+  });
+}
+
+test('a token that is renamed during its login waits for the end of that, and needs no hands', async (t) => {
+  const { agent } = await deployTwo(t, { counted: true });
+  await duringLogin(agent, () => process.kill(hostOf(agent, 'web'), 'SIGKILL'));
+  rename(agent, 'web', 'www');
+  const { removed, added } = await reload(agent);
+  assert.deepEqual([removed, added], [['web'], ['www']]);
+  agent.counting?.setFaults();
+  assert.equal(await agent.settled('www'), 'unlocked');
+});
+
+test('a login that did not end in time counts under the other name too', async (t) => {
+  const { agent } = await deployTwo(t, { counted: true, agentSettings: { request_timeout_ms: 500 } });
+  await duringLogin(agent, () => process.kill(hostOf(agent, 'web'), 'SIGKILL'), 60_000);
+  rename(agent, 'web', 'www');
+  await reload(agent);
+  assert.equal(await agent.settled('www'), 'pin-blocked');
+  assert.match(agent.daemon.log, /no automatic login to www: web names the same token/);
+  assert.equal(sleeps(agent, 'C_Login'), 1);
+});
+
 test('a stop lets a login come to its end in a token that a reload takes out of service', async (t) => {
   const { agent } = await deployTwo(t, { counted: true });
   // Less than the two seconds that a stop waits.

@@ -3,10 +3,13 @@
  * their hosts end. Bounded: when the time is over every such request is past its own deadline.
  */
 import { once } from 'node:events';
+import type { Token } from '../token/token.js';
 import type { Ward } from './ward.js';
 
 interface Leaving {
   readonly end: AbortController;
+  /** No login is under way any more. */
+  readonly loginEnded: Promise<void>;
   readonly ended: Promise<void>;
 }
 
@@ -19,17 +22,23 @@ export class Retirement {
     const timer = setTimeout(() => {
       end.abort();
     }, withinMs).unref();
-    const ended = leave(ward, end.signal).finally(() => {
-      clearTimeout(timer);
-      this.leaving.delete(ward);
-    });
-    this.leaving.set(ward, { end, ended });
+    const loginEnded = endLogin(ward, end.signal);
+    const ended = loginEnded
+      .then(() => leave(ward.token, end.signal))
+      .finally(() => {
+        clearTimeout(timer);
+        this.leaving.delete(ward);
+      });
+    this.leaving.set(ward, { end, loginEnded, ended });
   }
 
-  /** Settles when no token of this name is leaving: another one may take its place. */
-  async ended(name: string): Promise<void> {
-    const all = [...this.leaving].filter(([{ token }]) => token.name === name);
-    await Promise.all(all.map(([, { ended }]) => ended));
+  /**
+   * Settles when another token may take this name: none that has it is leaving, and no login to any that leaves is under
+   * way. It may be the same token, and as long as its PIN is not confirmed it counts as tried.
+   */
+  async madeWay(name: string): Promise<void> {
+    const all = [...this.leaving];
+    await Promise.all(all.map(([{ token }, each]) => (token.name === name ? each.ended : each.loginEnded)));
   }
 
   /** Settles when none that is leaving now is there any more. */
@@ -45,10 +54,13 @@ export class Retirement {
 
 const why = 'a reload took it out of service';
 
-async function leave({ token, unlocker }: Ward, signal: AbortSignal): Promise<void> {
+async function endLogin({ token, unlocker }: Ward, signal: AbortSignal): Promise<void> {
   token.retire();
   // Killed inside C_Login, a host would leave a PIN behind that counts as tried.
   await unlessAborted(unlocker.stop(why), signal);
+}
+
+async function leave(token: Token, signal: AbortSignal): Promise<void> {
   // Whoever waits for a login waits for nothing.
   if (token.state === 'unlocked') await unlessAborted(token.idle(signal), signal);
   token.setState('absent', why);
