@@ -40,7 +40,10 @@ export class PinBudget {
     private readonly token: string,
   ) {}
 
-  /** Throws PIN_BLOCKED when this source must not even be asked. */
+  /**
+   * Throws PIN_BLOCKED when this source must not even be asked. By its own record alone: to ask costs no try, and
+   * `spend`, which comes before each automatic C_Login, looks at those under other names as well.
+   */
   requireSource(source: SourceName): void {
     const record = this.read();
     if (record !== undefined && record.source !== source) {
@@ -57,8 +60,10 @@ export class PinBudget {
     this.requireSource(source);
     this.requireNoOther(identity);
     const record = this.read();
-    if (record !== undefined && record.serial !== identity.serial) {
-      throw this.blocked(`it was tried on the token with serial ${record.serial}, not on this one`);
+    if (record !== undefined && !isAbout(record, identity)) {
+      throw this.blocked(
+        `it was tried on the token ${record.label} with serial ${record.serial}, not on this one`,
+      );
     }
     const tried = record?.attempts ?? [];
     if (pin === undefined) {
@@ -158,6 +163,10 @@ export class PinBudget {
   private pathOf(name: string): string {
     return join(this.stateDir, `${name}${ending}`);
   }
+}
+
+function isAbout(record: BudgetRecord, { label, serial }: TokenIdentity): boolean {
+  return record.label === label && record.serial === serial;
 }
 
 function tagOf(pin: Uint8Array, salt: string): Buffer {

@@ -43,10 +43,18 @@ test('another source is not even asked', () => {
   budget.requireSource('credential');
 });
 
-test('another serial is refused while a record stands', () => {
+test('another token is refused while a record stands, and the record is not lost', () => {
   budget.spend('credential', web, wrong);
+  // Tokens that share a serial, as a TPM's do, are told apart by their labels.
+  for (const other of [
+    { ...web, serial: 'other' },
+    { ...web, label: 'other' },
+  ])
+    assert.throws(() => {
+      budget.spend('credential', other, right);
+    }, /it was tried on the token web with serial serial, not on this one/);
   assert.throws(() => {
-    budget.spend('credential', { ...web, serial: 'other' }, right);
+    new PinBudget(directory, 'again').spend('credential', web, right);
   }, blocked);
 });
 
@@ -68,7 +76,6 @@ test('a record under another name that is about the same token forbids, until a 
   assert.throws(() => {
     other.spendAgain('credential', web, other.attemptOf(right));
   }, same);
-  // Tokens that share a serial, as a TPM's do, are told apart by their labels.
   other.spend('credential', { ...web, label: 'backup' }, right);
   other.giveBack();
   assert.throws(() => {
