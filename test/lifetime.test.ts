@@ -123,7 +123,7 @@ test('an unlock lasts as long as it was to last, also where the state directory 
   await agent.mustKeyagent(['unlock', 'web', '--stdin', '--for', '1h'], { input: pin });
   const { state, locks_at } = await status(agent);
   assert.deepEqual([state, locks_at !== undefined], ['unlocked', true]);
-  assert.match(agent.daemon.log, /cannot be written: the next login will need an operator/);
+  assert.match(agent.daemon.log, /is not as it should be: the next login will need an operator/);
   await agent.daemon.stop();
   await agent.start();
   assert.equal(await agent.settled('web'), 'locked');

@@ -248,9 +248,33 @@ test('when the record cannot be written there is no automatic C_Login, and an op
   assert.equal(await agent.tokenState('web'), 'unlocked');
   assert.match(
     agent.daemon.log,
-    /the state directory cannot be written: the next login will need an operator/,
+    /the state directory is not as it should be: the next login will need an operator/,
   );
   assert.equal(agent.calls('C_Login'), before + 1);
+});
+
+test('a damaged record forbids every token its automatic login, and says so until that is mended', async (t) => {
+  const { agent, credential } = await budget(t);
+  const damaged = path.join(agent.stateDir, 'gone.pin-budget.json');
+  writeFileSync(damaged, '{"version":1', { mode: 0o600 });
+  const before = agent.calls('C_Login');
+  const advice =
+    /gone\.pin-budget\.json cannot be read and may be about this token, until .* the file is removed;/;
+  assert.match(await startAndAnswer(agent, 'credential'), advice);
+  await agent.start();
+  assert.equal(await agent.settled('web'), 'pin-blocked');
+  assert.match(await agent.mustKeyagent(['status']), advice);
+  assert.equal(agent.calls('C_Login'), before);
+
+  await agent.mustKeyagent(['unlock', '--stdin'], { input: readFileSync(credential) });
+  assert.match(
+    agent.daemon.log,
+    /gone\.pin-budget\.json cannot be read .*"the state directory is not as it should be: the next login will need an operator"/,
+  );
+  assert.doesNotMatch(agent.daemon.log, /cannot be written/);
+  await agent.daemon.stop();
+  rmSync(damaged);
+  assert.equal(await startAndAnswer(agent, 'credential'), 'unlocked the token');
 });
 
 for (const victim of ['agent', 'token host'] as const) {

@@ -172,7 +172,7 @@ export class Logins {
     try {
       write();
     } catch (error) {
-      log.error('the state directory cannot be written: the next login will need an operator', {
+      log.error('the state directory is not as it should be: the next login will need an operator', {
         token: token.name,
         error,
       });

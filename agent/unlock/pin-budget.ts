@@ -96,7 +96,10 @@ export class PinBudget {
     return { salt, tag: tagOf(pin, salt).toString('hex') };
   }
 
-  /** After a login that succeeded: of this token nothing stands any more, under whatever name. */
+  /**
+   * After a login that succeeded: of this token nothing stands any more, under whatever name. Throws PIN_BLOCKED, when that
+   * is done, if there is a record that cannot be read.
+   */
   restore(identity: TokenIdentity): void {
     this.giveBack();
     for (const name of this.othersOf(identity)) removeStateFile(this.pathOf(name));
@@ -115,12 +118,19 @@ export class PinBudget {
     );
   }
 
-  /** Other names under which a record about this token stands. */
-  private othersOf({ label, serial }: TokenIdentity): string[] {
-    return this.names().filter((name) => {
-      const record = name === this.token ? undefined : this.read(name);
-      return record?.label === label && record.serial === serial;
-    });
+  /** Other names under which a record about this token stands. Throws, after those, if one cannot be read. */
+  private *othersOf(identity: TokenIdentity): Generator<string> {
+    let unreadable: AgentError | undefined;
+    for (const name of this.names()) {
+      if (name === this.token) continue;
+      try {
+        const record = this.read(name);
+        if (record !== undefined && isAbout(record, identity)) yield name;
+      } catch (error) {
+        unreadable ??= error as AgentError;
+      }
+    }
+    if (unreadable !== undefined) throw unreadable;
   }
 
   private names(): string[] {
@@ -138,7 +148,9 @@ export class PinBudget {
       const content = readStateFile(path);
       return content === undefined ? undefined : recordFile.parse(JSON.parse(content.toString()));
     } catch (error) {
-      throw this.blocked(`${path} cannot be read`, error);
+      // What it says of its token is as doubtful as the rest.
+      const other = ` and may be about this token, until "keyagent unlock ${name}" succeeds or the file is removed`;
+      throw this.blocked(`${path} cannot be read${name === this.token ? '' : other}`, error);
     }
   }
 

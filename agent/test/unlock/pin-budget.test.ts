@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { beforeEach, test } from 'node:test';
 import { PinBudget } from '@keyagent/agent/unlock/pin-budget.js';
 
@@ -85,11 +85,33 @@ test('a record under another name that is about the same token forbids, until a 
   other.spend('credential', web, right);
 });
 
-test('a damaged record under another name forbids', () => {
-  writeFileSync(join(directory, 'other.pin-budget.json'), '{}');
+test('a damaged record under another name forbids, since it may be about any token, and says what to do', () => {
+  const damaged = join(directory, 'other.pin-budget.json');
+  writeFileSync(damaged, JSON.stringify({ version: 1, label: 'other', serial: 'other' }));
+  const todo =
+    `no automatic login to web: ${damaged} cannot be read and may be about this token, ` +
+    'until "keyagent unlock other" succeeds or the file is removed; run "keyagent unlock web"';
+  assert.throws(
+    () => {
+      budget.spend('credential', web, right);
+    },
+    { code: 'PIN_BLOCKED', message: todo },
+  );
+});
+
+test('a login that succeeded gives back what can be read, and tells of a damaged record that stays', () => {
+  const damaged = join(directory, 'a.pin-budget.json');
+  writeFileSync(damaged, '{}');
+  for (const name of ['b', 'web']) {
+    const record = { version: 1, ...web, source: 'credential', attempts: [] };
+    writeFileSync(join(directory, `${name}.pin-budget.json`), JSON.stringify(record));
+  }
   assert.throws(() => {
-    budget.spend('credential', web, right);
-  }, blocked);
+    budget.restore(web);
+  }, /a\.pin-budget\.json cannot be read/);
+  assert.deepEqual(readdirSync(directory), ['a.pin-budget.json']);
+  new PinBudget(directory, 'a').restore({ label: 'a', serial: 'a' });
+  budget.spend('credential', web, right);
 });
 
 test('the record holds no PIN', () => {
