@@ -144,6 +144,38 @@ test('a lock while a server hangs stands, also when the server answers after all
   assert.equal(agent.calls('C_Login'), before);
 });
 
+/** What clevis answered for a token so far. */
+function answers({ daemon }: Agent, token: string): string[] {
+  return daemon.log
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as { message: string; token?: string; source?: string })
+    .filter((line) => line.token === token && line.source === 'clevis')
+    .map(({ message }) => message);
+}
+
+test('for a token that a reload takes out of service clevis is asked no more, whether it was being asked or was to be', async (t) => {
+  const { agent, tangs, jweFile } = await fleet(t);
+  await tangs[0].stop();
+  await tangs[1].hang();
+  await agent.start();
+  await waitFor('clevis is being asked', async () =>
+    (await agent.mustKeyagent(['status'])).includes('asking clevis'),
+  );
+  // Whoever asks from now on hears at once that there is none.
+  rmSync(jweFile);
+  const rename = async (name: string): Promise<void> => {
+    agent.configure(({ token }) => Object.assign(token[0] ?? {}, { name }));
+    await agent.mustKeyagent(['reload']);
+  };
+  await rename('second');
+  await waitFor('clevis is to be asked again', () => answers(agent, 'second').length === 1);
+  await rename('third');
+  await waitFor('it was, for the last token', () => answers(agent, 'third').length === 2);
+  assert.equal(answers(agent, 'web').at(-1), 'PIN source: a reload took it out of service');
+  assert.equal(answers(agent, 'second').length, 1);
+});
+
 test('a JWE that was changed, is missing, or that others can read is not used, and the prompt waits', async (t) => {
   const { agent, jweFile } = await fleet(t);
   const jwe = readFileSync(jweFile, 'latin1');
