@@ -70,7 +70,7 @@ function matchesText(wanted: string, actual: string, isPrefix: boolean): boolean
 
 /** A blank at the end of a prefix is part of it. */
 function trimBlanks(text: string, isPrefix: boolean): string {
-  return isPrefix ? text : text.replace(/ +$/, '');
+  return isPrefix || !text.endsWith(' ') ? text : text.replace(/ +$/, '');
 }
 
 /** "3" is 3.0 (RFC 7512 2.3). */
