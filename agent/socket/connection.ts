@@ -20,6 +20,7 @@ import {
   type WireError,
 } from '@keyagent/protocol';
 import { Cancellation } from '../cancellation.js';
+import { Outgoing } from '../outgoing.js';
 import type { Peer } from '../policy/peer.js';
 
 export type Face = 'client' | 'control';
@@ -50,7 +51,7 @@ export class Connection {
   private greeted = false;
   private notify = false;
   private ended = false;
-  private corked = false;
+  private readonly outgoing: Outgoing;
   private stall: NodeJS.Timeout | undefined;
 
   constructor(
@@ -59,6 +60,7 @@ export class Connection {
     private readonly settings: ConnectionSettings,
   ) {
     this.peer = peer;
+    this.outgoing = new Outgoing(socket);
     this.armStall();
     socket.on('data', (chunk: Buffer) => {
       this.receive(chunk);
@@ -86,6 +88,7 @@ export class Connection {
   end(): void {
     if (this.ended) return;
     this.ended = true;
+    this.flush();
     this.socket.end();
     this.armStall();
   }
@@ -110,7 +113,7 @@ export class Connection {
   }
 
   private hasRoom(): boolean {
-    return this.inFlight.size < limits.inFlight && this.socket.writableLength < writeHighWater;
+    return this.inFlight.size < limits.inFlight && this.outgoing.length < writeHighWater;
   }
 
   private accept(body: Buffer): void {
@@ -198,17 +201,14 @@ export class Connection {
 
   /** All replies of one turn of the event loop leave in one write. */
   private write(frame: Buffer): void {
-    if (this.socket.destroyed || this.socket.writableEnded) return;
-    if (!this.corked) {
-      this.corked = true;
-      this.socket.cork();
-      process.nextTick(() => {
-        this.corked = false;
-        this.socket.uncork();
-        if (this.socket.writableNeedDrain && this.stall === undefined) this.armStall();
+    if (this.outgoing.add(frame)) process.nextTick(() => {
+        this.flush();
       });
-    }
-    this.socket.write(frame);
+  }
+
+  private flush(): void {
+    this.outgoing.flush();
+    if (this.socket.writableNeedDrain && this.stall === undefined) this.armStall();
   }
 
   private drained(): void {

@@ -17,6 +17,7 @@ import {
   type HostResult,
 } from '../host/host-protocol.js';
 import { native } from '../native/index.js';
+import { Outgoing } from '../outgoing.js';
 
 /** The host ended while the request was in flight: nobody knows whether the token did it. */
 export class HostLost extends AgentError {
@@ -73,12 +74,14 @@ const hangCheckMs = 250;
 const lastWordsMs = 100;
 
 /**
- * 'exit' once; 'presence' when the token leaves or returns; 'idle' when nothing is in flight any more; 'authenticated'
- * when the token took the PIN of a sign or decrypt.
+ * 'exit' once; 'presence' when the token leaves or returns; 'locked' when it refused because nobody is logged in, before
+ * whoever asked is told; 'idle' when nothing is in flight any more; 'authenticated' when the token took the PIN of a sign
+ * or decrypt.
  */
 interface HostProcessEvents {
   exit: [HostEnd];
   presence: [boolean];
+  locked: [];
   idle: [];
   authenticated: [];
 }
@@ -94,7 +97,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   /** Runs while something is in flight: an agent at rest is not woken. */
   private hangCheck: NodeJS.Timeout | undefined;
   private nextId = 1;
-  private corked = false;
+  private readonly outgoing: Outgoing;
   private hung = false;
 
   constructor(private readonly settings: HostSettings) {
@@ -116,6 +119,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     }
     this.pid = this.child.pid;
     this.channel = channel as Duplex;
+    this.outgoing = new Outgoing(this.channel);
     this.pinFd = (pins as Socket & { _handle: { fd: number } })._handle.fd;
     this.child.once('error', () => {
       // It was not started after all.
@@ -206,21 +210,18 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     if (pending === undefined) throw new Error(`reply to unknown request ${String(id)}`);
     this.pending.delete(id);
     if (error === null) pending.resolve(result);
-    else pending.reject(new TokenFault(error as HostError));
+    else this.fail(pending, error as HostError);
     if (this.pending.size === 0) this.emit('idle');
   }
 
-  /** All requests of one turn of the event loop, of whatever clients were read in it, leave in one write. */
+  private fail({ reject }: Pending, error: HostError): void {
+    if (error.code === 'LOCKED') this.emit('locked');
+    reject(new TokenFault(error));
+  }
+
+  /** Of whatever clients were read in this turn of the event loop: they leave at its end. */
   private write(frame: Buffer): void {
-    if (!this.corked) {
-      this.corked = true;
-      this.channel.cork();
-      setImmediate(() => {
-        this.corked = false;
-        this.channel.uncork();
-      });
-    }
-    this.channel.write(frame);
+    if (this.outgoing.add(frame)) setImmediate(() => this.outgoing.flush());
   }
 
   private nextHangCheck(): NodeJS.Timeout {
