@@ -7,7 +7,8 @@ type Listener = (reason: Error) => void;
 
 export class Cancellation {
   #reason: Error | undefined;
-  #listeners: Set<Listener> | undefined;
+  /** A request has two or three. */
+  readonly #listeners: Listener[] = [];
 
   get cancelled(): boolean {
     return this.#reason !== undefined;
@@ -17,9 +18,7 @@ export class Cancellation {
   cancel(reason: Error): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    const listeners = this.#listeners;
-    this.#listeners = undefined;
-    for (const listener of listeners ?? []) listener(reason);
+    for (const listener of this.#listeners.splice(0)) listener(reason);
   }
 
   throwIfCancelled(): void {
@@ -28,10 +27,11 @@ export class Cancellation {
 
   /** Not called for what was cancelled before: ask with throwIfCancelled. */
   onCancel(listener: Listener): void {
-    if (this.#reason === undefined) (this.#listeners ??= new Set()).add(listener);
+    if (this.#reason === undefined) this.#listeners.push(listener);
   }
 
   offCancel(listener: Listener): void {
-    this.#listeners?.delete(listener);
+    const at = this.#listeners.indexOf(listener);
+    if (at >= 0) this.#listeners.splice(at, 1);
   }
 }

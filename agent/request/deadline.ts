@@ -13,15 +13,18 @@ export function withDeadline<T>(
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     cancellation.throwIfCancelled();
-    const timer = setTimeout(() => {
-      const message = `no answer from the token within ${timeoutMs} ms; see "keyagent status"`;
-      cancellation.cancel(new AgentError('TIMEOUT', message));
-    }, timeoutMs);
+    const running = work();
+    const timer = setTimeout(expire, timeoutMs, cancellation, timeoutMs);
     cancellation.onCancel(reject);
     const over = (): void => {
       clearTimeout(timer);
       cancellation.offCancel(reject);
     };
-    void work().then(resolve, reject).then(over);
+    void running.finally(over).then(resolve, reject);
   });
+}
+
+function expire(cancellation: Cancellation, timeoutMs: number): void {
+  const message = `no answer from the token within ${timeoutMs} ms; see "keyagent status"`;
+  cancellation.cancel(new AgentError('TIMEOUT', message));
 }

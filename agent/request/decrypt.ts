@@ -11,10 +11,13 @@ export function decrypt(
   asker: Asker,
   context: Context,
 ): Promise<Result<'decrypt'>> {
-  return useKey('decrypt', params, asker, context, ({ token, key }, _rule, { mechanism, hash }, run) => {
-    const { ciphertext } = params;
-    const versions = tlsVersions(params);
-    return token.perform('decrypt', key, (ref) => ({ ref, mechanism, ciphertext, hash, ...versions }), run);
+  return useKey('decrypt', params, asker, context, {
+    params: (_rule, { mechanism, hash }) => {
+      const { ciphertext } = params;
+      const versions = tlsVersions(params);
+      return (ref) => ({ ref, mechanism, ciphertext, hash, ...versions });
+    },
+    result: (done) => done,
   });
 }
 

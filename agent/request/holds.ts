@@ -4,18 +4,16 @@
  */
 import type { AgentError } from '@keyagent/protocol';
 import type { Rule } from '../policy/rule.js';
-import type { Hold } from '../token/availability.js';
 
 export class Holds {
   /** Requests that wait now. A rule that was replaced takes its number with it. */
   readonly #waiting = new WeakMap<Rule, number>();
 
-  /** @param rule   asked when something has to wait; undefined: as many may wait as come */
-  under(rule: () => Rule | undefined): Hold {
-    return (refusal, wait) => this.#hold(rule(), refusal, wait);
-  }
-
-  async #hold<T>(rule: Rule | undefined, refusal: () => AgentError, wait: () => Promise<T>): Promise<T> {
+  /**
+   * Waits under a rule, or rejects with what `refusal` says.
+   * @param rule   undefined: as many may wait as come
+   */
+  async hold<T>(rule: Rule | undefined, refusal: () => AgentError, wait: () => Promise<T>): Promise<T> {
     if (rule?.holdMax === undefined) return wait();
     if (this.#count(rule) >= rule.holdMax) throw refusal();
     this.#waiting.set(rule, this.#count(rule) + 1);

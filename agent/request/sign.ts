@@ -6,21 +6,20 @@ import { derSignature } from './ecdsa-der.js';
 import { useKey } from './use-key.js';
 
 export function sign(params: Params<'sign'>, asker: Asker, context: Context): Promise<Result<'sign'>> {
-  return useKey('sign', params, asker, context, async ({ token, key }, rule, algorithm, run) => {
-    const { mechanism, hash } = algorithm;
-    if (params.format !== undefined && mechanism !== 'ecdsa') {
-      throw new AgentError('INVALID', 'format is for ecdsa only');
-    }
-    const data = bytesToSign(params, algorithm);
-    const saltLength = mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined;
-    const { signature } = await token.perform(
-      'sign',
-      key,
-      (ref) => ({ ref, mechanism, data, hash, saltLength }),
-      run,
-    );
-    const der = mechanism === 'ecdsa' && params.format !== 'p1363';
-    return { signature: der ? derSignature(signature) : signature };
+  return useKey('sign', params, asker, context, {
+    params: (rule, algorithm) => {
+      const { mechanism, hash } = algorithm;
+      if (params.format !== undefined && mechanism !== 'ecdsa') {
+        throw new AgentError('INVALID', 'format is for ecdsa only');
+      }
+      const data = bytesToSign(params, algorithm);
+      const saltLength = mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined;
+      return (ref) => ({ ref, mechanism, data, hash, saltLength });
+    },
+    result: ({ signature }, { mechanism }) => {
+      const der = mechanism === 'ecdsa' && params.format !== 'p1363';
+      return { signature: der ? derSignature(signature) : signature };
+    },
   });
 }
 

@@ -10,6 +10,8 @@ import {
   type Operation,
 } from '@keyagent/protocol';
 import { auditUri, type AuditRecord, type AuditUri } from '../audit/record.js';
+import type { Cancellation } from '../cancellation.js';
+import type { HostResult } from '../host/host-protocol.js';
 import { authorise, isStranger, leastPatient, mayKnow } from '../policy/authorise.js';
 import type { Use } from '../policy/match.js';
 import type { Peer } from '../policy/peer.js';
@@ -18,20 +20,28 @@ import type { Rule } from '../policy/rule.js';
 import type { Hold } from '../token/availability.js';
 import type { LaneName } from '../token/fair-queue.js';
 import { TokenFault } from '../token/host-process.js';
-import type { PerformOptions } from '../token/operations.js';
+import type { PerformOptions, PerformParams } from '../token/operations.js';
 import { requireUsable, type ServedKey } from '../token/served-key.js';
 import type { Found } from '../token/tokens.js';
 import type { Asker, Context } from './context.js';
 import { withDeadline } from './deadline.js';
 import { Timing } from './timing.js';
 
-export interface KeyUse {
+export interface UseParams {
   readonly uri: string;
   readonly alg: AlgorithmName;
   readonly deadline_ms?: number;
   readonly repeat?: boolean;
   /** To be signed; absent where only a digest is known. */
   readonly message?: Uint8Array;
+}
+
+/** What is sign's own, and what is decrypt's. */
+export interface Task<O extends Operation, T> {
+  /** Called once it is allowed. @throws AgentError INVALID */
+  readonly params: (rule: Rule, algorithm: AlgorithmEntry) => PerformParams<O>;
+  /** What the token did -> the reply. */
+  readonly result: (done: HostResult<O>, algorithm: AlgorithmEntry) => T;
 }
 
 /**
@@ -43,76 +53,113 @@ export function findKey(
   { peer, cancellation }: Asker,
   context: Context,
   hold: Hold = (_refusal, wait) => wait(),
-): Promise<Found> {
+): Found | Promise<Found> {
   const { tokens, rules, holdMs } = context;
   if (isStranger(peer, rules)) throw refusal(peer, 'use any key');
   const visible = (key: ServedKey): boolean => mayKnow(peer, key.attributes, rules);
   return tokens.findAwaited(uri, visible, cancellation, holdMs, hold);
 }
 
-/** Decides, runs `perform` within the deadline, and records the outcome before it is returned or thrown. */
-export async function useKey<T>(
-  operation: Operation,
-  params: KeyUse,
+/** Decides, has the token do it within the deadline, and records the outcome before it is returned or thrown. */
+export async function useKey<O extends Operation, T>(
+  operation: O,
+  params: UseParams,
   asker: Asker,
   context: Context,
-  perform: (found: Found, rule: Rule, algorithm: AlgorithmEntry, run: PerformOptions) => Promise<T>,
+  task: Task<O, T>,
 ): Promise<T> {
-  const { audit, holds } = context;
-  const { peer, cancellation } = asker;
-  const algorithm: AlgorithmEntry = algorithms[params.alg];
-  const timing = new Timing();
-  let key: AuditUri | undefined;
-  let rule: Rule | undefined;
-  const record = (outcome: AuditRecord['outcome'], cause?: AuditRecord['cause']): AuditRecord => ({
-    event: operation,
-    outcome,
-    cause,
-    peer,
-    key,
-    alg: params.alg,
-    mechanism: algorithm.mechanism,
-    rule: rule?.name,
-    queueUs: timing.queueUs,
-    tokenUs: timing.tokenUs,
-  });
+  const use = new KeyUse(operation, params, asker, context);
   let result: T;
   try {
-    if (algorithm.operation !== operation) {
-      throw new AgentError('MECHANISM', `${params.alg} is for ${algorithm.operation}, not for ${operation}`);
-    }
-    const timeoutMs = Math.min(params.deadline_ms ?? Infinity, context.requestTimeoutMs);
-    result = await withDeadline(timeoutMs, cancellation, async () => {
-      const hold = holds.under(() => rule ?? leastPatient(peer, context.rules));
-      const found = await findKey(params.uri, asker, context, hold);
-      key = found.key.uri as AuditUri;
-      rule = decide(
-        found.key,
-        { operation, mechanism: algorithm.mechanism, message: params.message },
-        asker,
-        context,
-      );
-      takeRate(rule, asker, context);
-      requireUsable(found.key, algorithm.mechanism);
-      audit.requireWritable();
-      return perform(found, rule, algorithm, {
-        lane: laneOf(rule, peer),
-        cancellation,
-        hold,
-        repeated: params.repeat ?? false,
-        sent: timing.sent,
-      });
-    });
+    result = task.result(await use.perform(task), use.algorithm);
   } catch (error) {
     // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.
-    key ??= auditUri(params.uri);
-    timing.end();
-    await audit.note(record(error instanceof AgentError ? error.code : 'INTERNAL', causeOf(error)));
+    await context.audit.note(use.record(error instanceof AgentError ? error.code : 'INTERNAL', causeOf(error)));
     throw error;
   }
-  timing.end();
-  await audit.record(record('ok'));
+  await context.audit.record(use.record('ok'));
   return result;
+}
+
+/** One request, and what is known of it so far. Nothing here waits unless the token does: most requests make one promise. */
+class KeyUse<O extends Operation> implements PerformOptions {
+  readonly algorithm: AlgorithmEntry;
+  readonly cancellation: Cancellation;
+  readonly repeated: boolean;
+  lane: LaneName;
+  private readonly timing = new Timing();
+  private key: ServedKey | undefined;
+  private rule: Rule | undefined;
+
+  constructor(
+    private readonly operation: O,
+    private readonly params: UseParams,
+    private readonly asker: Asker,
+    private readonly context: Context,
+  ) {
+    this.algorithm = algorithms[params.alg];
+    this.cancellation = asker.cancellation;
+    this.repeated = params.repeat ?? false;
+    this.lane = asker.peer.uid;
+  }
+
+  perform<T>(task: Task<O, T>): Promise<HostResult<O>> {
+    const { alg, deadline_ms: deadlineMs = Infinity } = this.params;
+    if (this.algorithm.operation !== this.operation) {
+      throw new AgentError(
+        'MECHANISM',
+        `${alg} is for ${this.algorithm.operation}, not for ${this.operation}`,
+      );
+    }
+    const timeoutMs = Math.min(deadlineMs, this.context.requestTimeoutMs);
+    return withDeadline(timeoutMs, this.cancellation, () => {
+      const found = findKey(this.params.uri, this.asker, this.context, this.hold);
+      return found instanceof Promise
+        ? found.then((key) => this.performWith(key, task))
+        : this.performWith(found, task);
+    });
+  }
+
+  private performWith<T>({ token, key }: Found, task: Task<O, T>): Promise<HostResult<O>> {
+    const { asker, context } = this;
+    const { mechanism } = this.algorithm;
+    this.key = key;
+    const use = { operation: this.operation, mechanism, message: this.params.message };
+    const rule = decide(key, use, asker, context);
+    this.rule = rule;
+    this.lane = laneOf(rule, asker.peer);
+    takeRate(rule, asker, context);
+    requireUsable(key, mechanism);
+    context.audit.requireWritable();
+    return token.perform(this.operation, key, task.params(rule, this.algorithm), this);
+  }
+
+  /** Before the key is known, the rule under which the fewest wait counts. */
+  readonly hold: Hold = (refused, wait) => {
+    const { holds, rules } = this.context;
+    return holds.hold(this.rule ?? leastPatient(this.asker.peer, rules), refused, wait);
+  };
+
+  sent(): void {
+    this.timing.sent();
+  }
+
+  /** Of what becomes of it now. */
+  record(outcome: AuditRecord['outcome'], cause?: AuditRecord['cause']): AuditRecord {
+    this.timing.end();
+    return {
+      event: this.operation,
+      outcome,
+      cause,
+      peer: this.asker.peer,
+      key: this.key === undefined ? auditUri(this.params.uri) : (this.key.uri as AuditUri),
+      alg: this.params.alg,
+      mechanism: this.algorithm.mechanism,
+      rule: this.rule?.name,
+      queueUs: this.timing.queueUs,
+      tokenUs: this.timing.tokenUs,
+    };
+  }
 }
 
 /** The rule that allows it. */

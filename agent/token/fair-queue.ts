@@ -24,7 +24,8 @@ export type LaneName = number | string;
 
 interface Waiter {
   readonly admit: () => void;
-  readonly refuse: (error: AgentError) => void;
+  readonly giveUp: (reason: Error) => void;
+  readonly cancellation: Cancellation;
 }
 
 interface Lane {
@@ -65,10 +66,16 @@ export class FairQueue {
    * @param name          whose turn it takes
    * @param cancellation  gives up waiting, with its reason; work that runs has its own ways to end
    */
-  async run<T>(name: LaneName, cancellation: Cancellation, work: () => Promise<T>): Promise<T> {
+  run<T>(name: LaneName, cancellation: Cancellation, work: () => Promise<T>): Promise<T> {
     const lane = this.#laneOf(name);
-    if (lane.waiters.size === 0 && this.#mayTake(lane)) this.#take(lane);
-    else await this.#wait(lane, cancellation);
+    if (lane.waiters.size > 0 || !this.#mayTake(lane)) {
+      return this.#wait(lane, cancellation).then(() => this.#inPlace(lane, work));
+    }
+    this.#take(lane);
+    return this.#inPlace(lane, work);
+  }
+
+  async #inPlace<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } finally {
@@ -106,31 +113,22 @@ export class FairQueue {
   #wait(lane: Lane, cancellation: Cancellation): Promise<void> {
     cancellation.throwIfCancelled();
     return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        cancellation.offCancel(giveUp);
-        lane.waiters.delete(waiter);
-        this.#waiting--;
-      };
-      const waiter: Waiter = {
-        admit: () => {
-          leave();
-          this.#take(lane);
-          resolve();
-        },
-        refuse: (error) => {
-          leave();
-          reject(error);
-        },
-      };
       const giveUp = (reason: Error): void => {
-        leave();
+        this.#leave(lane, waiter);
         reject(reason);
       };
+      const waiter: Waiter = { admit: resolve, giveUp, cancellation };
       cancellation.onCancel(giveUp);
       lane.waiters.add(waiter);
       this.#waiting++;
       if (this.#waiting > this.settings.waiting) this.#shorten(lane, waiter);
     });
+  }
+
+  #leave(lane: Lane, waiter: Waiter): void {
+    waiter.cancellation.offCancel(waiter.giveUp);
+    lane.waiters.delete(waiter);
+    this.#waiting--;
   }
 
   /** Gives free places to the first of each lane whose turn it is; a lane that was served then stands last. */
@@ -142,6 +140,8 @@ export class FairQueue {
         if (first === undefined || !this.#mayTake(lane)) continue;
         this.#lanes.delete(name);
         this.#lanes.set(name, lane);
+        this.#leave(lane, first);
+        this.#take(lane);
         first.admit();
         served = true;
         break;
@@ -155,7 +155,7 @@ export class FairQueue {
     for (const lane of this.#lanes.values()) if (lane.waiters.size > longest.waiters.size) longest = lane;
     const { busy, retryAfterMs } = this.settings;
     const last = longest === its ? newest : [...longest.waiters].at(-1);
-    last?.refuse(new AgentError('BUSY', busy, { retryAfterMs }));
+    last?.giveUp(new AgentError('BUSY', busy, { retryAfterMs }));
   }
 
   #laneOf(name: LaneName): Lane {

@@ -70,6 +70,9 @@ export class HostSlot {
       this.forget();
       this.callbacks.exit(this, how);
     });
+    host.on('locked', () => {
+      if (this.host === host) this.loggedIn = false;
+    });
     host.on('presence', (present) => {
       if (this.host === host && !present) this.callbacks.left();
     });
@@ -133,7 +136,7 @@ export class HostSlot {
     return this.info;
   }
 
-  async perform<O extends 'sign' | 'decrypt'>(
+  perform<O extends 'sign' | 'decrypt'>(
     operation: O,
     identity: string,
     params: (ref: number) => HostParams<O>,
@@ -141,16 +144,9 @@ export class HostSlot {
   ): Promise<HostResult<O>> {
     const ref = this.refs.get(identity);
     if (ref === undefined) throw new AgentError('NOT_FOUND', 'the key is no longer in the token');
-    try {
-      const host = this.running();
-      return await (oneUse === undefined
-        ? host.call(operation, params(ref))
-        : performOnce(host, operation, params(ref), oneUse));
-    } catch (error) {
-      if (error instanceof AgentError && error.code === 'LOCKED') this.loggedIn = false;
-      if (oneUse !== undefined) this.pinUnread(error);
-      throw error;
-    }
+    const host = this.running();
+    if (oneUse === undefined) return host.call(operation, params(ref));
+    return performOnce(host, operation, params(ref), oneUse).catch((error: unknown) => this.pinUnread(error));
   }
 
   /** A PIN that was not read is still on its way: the next login would take it for its own. */

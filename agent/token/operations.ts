@@ -21,7 +21,7 @@ export interface PerformOptions {
   /** The client already repeated it once, so nobody repeats it again. */
   readonly repeated: boolean;
   /** Called when a host gets the operation; a second time if it runs again. */
-  readonly sent: () => void;
+  sent(): void;
 }
 
 /** Completes what sign and decrypt take by the number that the chosen host gave to the key. */
@@ -48,9 +48,16 @@ export interface OperationParts {
   readonly keyChanged: () => void;
 }
 
-interface Attempt {
+/** One request on its way. */
+interface Errand<O extends 'sign' | 'decrypt'> {
+  readonly operation: O;
+  readonly key: ServedKey;
+  readonly params: PerformParams<O>;
+  readonly options: PerformOptions;
   /** The departures of the token when a host got the operation; undefined: none got it. */
-  sentAfter?: number | undefined;
+  sentAfter: number | undefined;
+  /** It was in flight when a host crashed. */
+  isSuspect: boolean;
 }
 
 /**
@@ -96,8 +103,19 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     options: PerformOptions,
   ): Promise<HostResult<O>> {
     this.asked++;
+    const errand: Errand<O> = { operation, key, params, options, sentAfter: undefined, isSuspect: false };
     try {
-      return await this.run(operation, key, params, options);
+      for (let repeats = 0; ; ) {
+        try {
+          // Who waits for a login takes nobody's place, nor keeps one: each of them counts for hold_max.
+          if (!this.isUnlocked) await this.unlocked(options);
+          const result = await this.inTurn(errand);
+          if (result !== undefined) return result;
+        } catch (error) {
+          if (repeats++ === repeatsMax) throw error;
+          this.repeatOrThrow(errand, error);
+        }
+      }
     } catch (error) {
       if (isRotation(error)) this.parts.keyChanged();
       throw error;
@@ -106,42 +124,27 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     }
   }
 
-  private async run<O extends 'sign' | 'decrypt'>(
-    operation: O,
-    key: ServedKey,
-    params: PerformParams<O>,
-    { lane, cancellation, hold, repeated, sent }: PerformOptions,
-  ): Promise<HostResult<O>> {
-    const attempt: Attempt = {};
-    const queue = key.alwaysAuthenticate ? this.pinQueue : this.queue;
-    const onHost = (): Promise<HostResult<O>> => {
-      // It may have waited long for its turn.
-      cancellation.throwIfCancelled();
-      sent();
-      attempt.sentAfter = this.parts.availability.departures;
-      return this.onHost(operation, key, params, cancellation);
-    };
-    let isSuspect = false;
-    for (let repeats = 0; ; repeats++, attempt.sentAfter = undefined) {
-      try {
-        for (;;) {
-          // Who waits for a login takes nobody's place, nor keeps one: each of them counts for hold_max.
-          if (!this.isUnlocked) await this.unlocked(cancellation, hold);
-          const inTurn = async (): Promise<HostResult<O> | undefined> =>
-            this.isUnlocked ? onHost() : undefined;
-          const result = await (isSuspect ? this.alone(inTurn) : queue.run(lane, cancellation, inTurn));
-          if (result !== undefined) return result;
-        }
-      } catch (error) {
-        if (attempt.sentAfter === undefined || repeated || repeats === repeatsMax) throw error;
-        const hostLost = error instanceof HostLost;
-        const comesBack = !hostLost && this.comesBack(error, attempt.sentAfter);
-        // Each use of such a key is a login of its own, and none is tried twice.
-        if (key.alwaysAuthenticate) throw error;
-        if (hostLost ? isSuspect : !comesBack) throw error;
-        isSuspect ||= hostLost;
-      }
-    }
+  /** undefined: the login went while it waited for its turn. */
+  private inTurn<O extends 'sign' | 'decrypt'>(errand: Errand<O>): Promise<HostResult<O> | undefined> {
+    const work = (): Promise<HostResult<O> | undefined> =>
+      this.isUnlocked ? this.onHost(errand) : Promise.resolve(undefined);
+    if (errand.isSuspect) return this.alone(work);
+    const { lane, cancellation } = errand.options;
+    const queue = errand.key.alwaysAuthenticate ? this.pinQueue : this.queue;
+    return queue.run(lane, cancellation, work);
+  }
+
+  /** Returns if the operation is to run once more. */
+  private repeatOrThrow<O extends 'sign' | 'decrypt'>(errand: Errand<O>, error: unknown): void {
+    const { key, options, sentAfter, isSuspect } = errand;
+    if (sentAfter === undefined || options.repeated) throw error;
+    const hostLost = error instanceof HostLost;
+    const comesBack = !hostLost && this.comesBack(error, sentAfter);
+    // Each use of such a key is a login of its own, and none is tried twice.
+    if (key.alwaysAuthenticate) throw error;
+    if (hostLost ? isSuspect : !comesBack) throw error;
+    errand.isSuspect ||= hostLost;
+    errand.sentAfter = undefined;
   }
 
   /** Nothing was signed because the login or the token is gone; either is awaited, or back already. */
@@ -163,7 +166,7 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     return this.parts.availability.state === 'unlocked';
   }
 
-  private async unlocked(cancellation: Cancellation, hold: Hold): Promise<void> {
+  private async unlocked({ cancellation, hold }: PerformOptions): Promise<void> {
     const { availability } = this.parts;
     await hold(
       () => availability.reason(),
@@ -171,14 +174,14 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     );
   }
 
-  private onHost<O extends 'sign' | 'decrypt'>(
-    operation: O,
-    key: ServedKey,
-    params: PerformParams<O>,
-    cancellation: Cancellation,
-  ): Promise<HostResult<O>> {
+  private onHost<O extends 'sign' | 'decrypt'>(errand: Errand<O>): Promise<HostResult<O>> {
+    const { operation, key, params, options } = errand;
+    // It may have waited long for its turn.
+    options.cancellation.throwIfCancelled();
+    options.sent();
+    errand.sentAfter = this.parts.availability.departures;
     if (!key.alwaysAuthenticate) return this.idlest().perform(operation, key.identity, params);
-    return this.parts.contextLogin(key, cancellation, (oneUse) =>
+    return this.parts.contextLogin(key, options.cancellation, (oneUse) =>
       this.idlest().perform(operation, key.identity, params, oneUse),
     );
   }

@@ -43,9 +43,8 @@ export class Tokens {
    * keys are hidden, else NOT_FOUND.
    */
   find(text: string, visible: (key: ServedKey) => boolean): Found {
-    this.forgetIfChanged();
-    const hit = this.remembered.get(text);
-    if (hit !== undefined && visible(hit.key)) return hit;
+    const remembered = this.recall(text, visible);
+    if (remembered !== undefined) return remembered;
     const uri = parsePkcs11Uri(text);
     refuseSelectorQuery(uri);
     const matching = [...this.keys()].filter(({ key }) => selects(uri, key));
@@ -61,8 +60,19 @@ export class Tokens {
    * the agent waits for it.
    * @param withinMs   the longest wait
    * @param hold       what the wait goes through
+   * @returns no promise for one that is found at once, as nearly all are
    */
-  async findAwaited(
+  findAwaited(
+    text: string,
+    visible: (key: ServedKey) => boolean,
+    cancellation: Cancellation,
+    withinMs: number,
+    hold: Hold,
+  ): Found | Promise<Found> {
+    return this.recall(text, visible) ?? this.search(text, visible, cancellation, withinMs, hold);
+  }
+
+  private async search(
     text: string,
     visible: (key: ServedKey) => boolean,
     cancellation: Cancellation,
@@ -83,6 +93,12 @@ export class Tokens {
         );
       }
     }
+  }
+
+  private recall(text: string, visible: (key: ServedKey) => boolean): Found | undefined {
+    this.forgetIfChanged();
+    const hit = this.remembered.get(text);
+    return hit !== undefined && visible(hit.key) ? hit : undefined;
   }
 
   private remember(text: string, found: Found): void {

@@ -22,8 +22,8 @@ function wait(): { wait: () => Promise<string>; end: () => void; fail: (error: E
 
 test('as many requests of a rule wait as it says, and one more is refused until one of them has its answer', async () => {
   const holds = new Holds();
-  const hold = holds.under(() => patient);
   const patient = rule({ holdMax: 2 });
+  const hold = (refused: typeof refusal, until: () => Promise<string>) => holds.hold(patient, refused, until);
   const [one, two, three] = [wait(), wait(), wait()];
   const first = hold(refusal, one.wait);
   const second = hold(refusal, two.wait);
@@ -45,7 +45,7 @@ test('hold_max = 0 refuses without waiting; each rule counts for itself; without
   const [never, once, always] = [rule({ holdMax: 0 }), rule({ holdMax: 1 }), rule({})];
   const asked: string[] = [];
   await assert.rejects(
-    holds.under(() => never)(refusal, () => {
+    holds.hold(never, refusal, () => {
       asked.push('never');
       return Promise.resolve();
     }),
@@ -53,8 +53,8 @@ test('hold_max = 0 refuses without waiting; each rule counts for itself; without
   );
   assert.deepEqual(asked, []);
   const waits = wait();
-  const all = [once, always, always, undefined].map((each) => holds.under(() => each)(refusal, waits.wait));
-  await assert.rejects(holds.under(() => once)(refusal, waits.wait), locked);
+  const all = [once, always, always, undefined].map((each) => holds.hold(each, refusal, waits.wait));
+  await assert.rejects(holds.hold(once, refusal, waits.wait), locked);
   waits.end();
   assert.deepEqual(await Promise.all(all), Array(4).fill('unlocked'));
 });
