@@ -1,24 +1,27 @@
 /** decrypt: RSA-OAEP and TLS premaster secrets. Nothing here looks at what came out. */
 import { AgentError, type Params, type Result } from '@keyagent/protocol';
 import type { Asker, Context } from './context.js';
-import { useKey } from './use-key.js';
+import { useKey, type Task } from './use-key.js';
 
 /** SSL 3.0 to TLS 1.2: later versions have no RSA key exchange. */
 const versionRange = { min: 0x0300, max: 0x0303 };
+
+const task: Task<'decrypt', Params<'decrypt'>, Result<'decrypt'>> = {
+  operation: 'decrypt',
+  params: (asked, _rule, { mechanism, hash }) => {
+    const { ciphertext } = asked;
+    const versions = tlsVersions(asked);
+    return (ref) => ({ ref, mechanism, ciphertext, hash, ...versions });
+  },
+  result: (done) => done,
+};
 
 export function decrypt(
   params: Params<'decrypt'>,
   asker: Asker,
   context: Context,
 ): Promise<Result<'decrypt'>> {
-  return useKey('decrypt', params, asker, context, {
-    params: (_rule, { mechanism, hash }) => {
-      const { ciphertext } = params;
-      const versions = tlsVersions(params);
-      return (ref) => ({ ref, mechanism, ciphertext, hash, ...versions });
-    },
-    result: (done) => done,
-  });
+  return useKey(task, params, asker, context);
 }
 
 function tlsVersions(params: Params<'decrypt'>): { clientVersion?: number; negotiatedVersion?: number } {

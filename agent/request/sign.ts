@@ -3,24 +3,27 @@ import { createHash } from 'node:crypto';
 import { AgentError, hashLength, type AlgorithmEntry, type Params, type Result } from '@keyagent/protocol';
 import type { Asker, Context } from './context.js';
 import { derSignature } from './ecdsa-der.js';
-import { useKey } from './use-key.js';
+import { useKey, type Task } from './use-key.js';
+
+const task: Task<'sign', Params<'sign'>, Result<'sign'>> = {
+  operation: 'sign',
+  params: (asked, rule, algorithm) => {
+    const { mechanism, hash } = algorithm;
+    if (asked.format !== undefined && mechanism !== 'ecdsa') {
+      throw new AgentError('INVALID', 'format is for ecdsa only');
+    }
+    const data = bytesToSign(asked, algorithm);
+    const saltLength = mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined;
+    return (ref) => ({ ref, mechanism, data, hash, saltLength });
+  },
+  result: ({ signature }, { format }, { mechanism }) => {
+    const der = mechanism === 'ecdsa' && format !== 'p1363';
+    return { signature: der ? derSignature(signature) : signature };
+  },
+};
 
 export function sign(params: Params<'sign'>, asker: Asker, context: Context): Promise<Result<'sign'>> {
-  return useKey('sign', params, asker, context, {
-    params: (rule, algorithm) => {
-      const { mechanism, hash } = algorithm;
-      if (params.format !== undefined && mechanism !== 'ecdsa') {
-        throw new AgentError('INVALID', 'format is for ecdsa only');
-      }
-      const data = bytesToSign(params, algorithm);
-      const saltLength = mechanism === 'rsa-pss' ? rule.pssSaltLength : undefined;
-      return (ref) => ({ ref, mechanism, data, hash, saltLength });
-    },
-    result: ({ signature }, { mechanism }) => {
-      const der = mechanism === 'ecdsa' && params.format !== 'p1363';
-      return { signature: der ? derSignature(signature) : signature };
-    },
-  });
+  return useKey(task, params, asker, context);
 }
 
 function bytesToSign({ message, digest }: Params<'sign'>, { hash }: AlgorithmEntry): Uint8Array {

@@ -6,9 +6,9 @@ export class Timing {
   private endedAt = 0;
 
   /** A host gets the operation. */
-  readonly sent = (): void => {
+  sent(): void {
     this.sentAt = performance.now();
-  };
+  }
 
   end(): void {
     this.endedAt = performance.now();

@@ -37,11 +37,12 @@ export interface UseParams {
 }
 
 /** What is sign's own, and what is decrypt's. */
-export interface Task<O extends Operation, T> {
-  /** Called once it is allowed. @throws AgentError INVALID */
-  readonly params: (rule: Rule, algorithm: AlgorithmEntry) => PerformParams<O>;
-  /** What the token did -> the reply. */
-  readonly result: (done: HostResult<O>, algorithm: AlgorithmEntry) => T;
+export interface Task<O extends Operation, P extends UseParams, R> {
+  readonly operation: O;
+  /** What the token is to do; asked once that is allowed. @throws AgentError INVALID */
+  readonly params: (asked: P, rule: Rule, algorithm: AlgorithmEntry) => PerformParams<O>;
+  /** What it did -> the reply. */
+  readonly result: (done: HostResult<O>, asked: P, algorithm: AlgorithmEntry) => R;
 }
 
 /**
@@ -61,28 +62,29 @@ export function findKey(
 }
 
 /** Decides, has the token do it within the deadline, and records the outcome before it is returned or thrown. */
-export async function useKey<O extends Operation, T>(
-  operation: O,
-  params: UseParams,
+export async function useKey<O extends Operation, P extends UseParams, R>(
+  task: Task<O, P, R>,
+  params: P,
   asker: Asker,
   context: Context,
-  task: Task<O, T>,
-): Promise<T> {
-  const use = new KeyUse(operation, params, asker, context);
-  let result: T;
+): Promise<R> {
+  const use = new KeyUse(task, params, asker, context);
+  let result: R;
   try {
-    result = task.result(await use.perform(task), use.algorithm);
+    result = task.result(await use.perform(), params, use.algorithm);
   } catch (error) {
     // Nothing left the agent: that it failed is told as it is, whether or not the record can be written.
-    await context.audit.note(use.record(error instanceof AgentError ? error.code : 'INTERNAL', causeOf(error)));
+    await context.audit.note(
+      use.record(error instanceof AgentError ? error.code : 'INTERNAL', causeOf(error)),
+    );
     throw error;
   }
   await context.audit.record(use.record('ok'));
   return result;
 }
 
-/** One request, and what is known of it so far. Nothing here waits unless the token does: most requests make one promise. */
-class KeyUse<O extends Operation> implements PerformOptions {
+/** One request, and what is known of it so far. */
+class KeyUse<O extends Operation, P extends UseParams, R> implements PerformOptions {
   readonly algorithm: AlgorithmEntry;
   readonly cancellation: Cancellation;
   readonly repeated: boolean;
@@ -92,8 +94,8 @@ class KeyUse<O extends Operation> implements PerformOptions {
   private rule: Rule | undefined;
 
   constructor(
-    private readonly operation: O,
-    private readonly params: UseParams,
+    private readonly task: Task<O, P, R>,
+    private readonly params: P,
     private readonly asker: Asker,
     private readonly context: Context,
   ) {
@@ -103,35 +105,33 @@ class KeyUse<O extends Operation> implements PerformOptions {
     this.lane = asker.peer.uid;
   }
 
-  perform<T>(task: Task<O, T>): Promise<HostResult<O>> {
+  perform(): Promise<HostResult<O>> {
     const { alg, deadline_ms: deadlineMs = Infinity } = this.params;
-    if (this.algorithm.operation !== this.operation) {
-      throw new AgentError(
-        'MECHANISM',
-        `${alg} is for ${this.algorithm.operation}, not for ${this.operation}`,
-      );
+    const { operation } = this.task;
+    if (this.algorithm.operation !== operation) {
+      throw new AgentError('MECHANISM', `${alg} is for ${this.algorithm.operation}, not for ${operation}`);
     }
     const timeoutMs = Math.min(deadlineMs, this.context.requestTimeoutMs);
     return withDeadline(timeoutMs, this.cancellation, () => {
       const found = findKey(this.params.uri, this.asker, this.context, this.hold);
       return found instanceof Promise
-        ? found.then((key) => this.performWith(key, task))
-        : this.performWith(found, task);
+        ? found.then((awaited) => this.performWith(awaited))
+        : this.performWith(found);
     });
   }
 
-  private performWith<T>({ token, key }: Found, task: Task<O, T>): Promise<HostResult<O>> {
-    const { asker, context } = this;
+  private performWith({ token, key }: Found): Promise<HostResult<O>> {
+    const { task, params, asker, context } = this;
     const { mechanism } = this.algorithm;
     this.key = key;
-    const use = { operation: this.operation, mechanism, message: this.params.message };
+    const use = { operation: task.operation, mechanism, message: params.message };
     const rule = decide(key, use, asker, context);
     this.rule = rule;
     this.lane = laneOf(rule, asker.peer);
     takeRate(rule, asker, context);
     requireUsable(key, mechanism);
     context.audit.requireWritable();
-    return token.perform(this.operation, key, task.params(rule, this.algorithm), this);
+    return token.perform(task.operation, key, task.params(params, rule, this.algorithm), this);
   }
 
   /** Before the key is known, the rule under which the fewest wait counts. */
@@ -148,7 +148,7 @@ class KeyUse<O extends Operation> implements PerformOptions {
   record(outcome: AuditRecord['outcome'], cause?: AuditRecord['cause']): AuditRecord {
     this.timing.end();
     return {
-      event: this.operation,
+      event: this.task.operation,
       outcome,
       cause,
       peer: this.asker.peer,
