@@ -201,7 +201,8 @@ export class Connection {
 
   /** All replies of one turn of the event loop leave in one write. */
   private write(frame: Buffer): void {
-    if (this.outgoing.add(frame)) process.nextTick(() => {
+    if (this.outgoing.add(frame))
+      process.nextTick(() => {
         this.flush();
       });
   }

@@ -105,7 +105,7 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     this.asked++;
     const errand: Errand<O> = { operation, key, params, options, sentAfter: undefined, isSuspect: false };
     try {
-      for (let repeats = 0; ; ) {
+      for (let repeats = 0; ;) {
         try {
           // Who waits for a login takes nobody's place, nor keeps one: each of them counts for hold_max.
           if (!this.isUnlocked) await this.unlocked(options);
