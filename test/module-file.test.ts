@@ -1,6 +1,6 @@
 /** A PKCS#11 module is code that gets the PIN: one that others could change is never loaded, and everybody who asks is told. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { cleanupAfter } from './support/cleanup.js';
@@ -9,6 +9,7 @@ import { CountingModule } from './support/counting-module.js';
 import { deploy } from './support/deployment.js';
 import { keyagentd } from './support/paths.js';
 import { childrenOf } from './support/proc.js';
+import { scratchFolder } from './support/scratch.js';
 import { waitFor } from './support/wait.js';
 
 const keys = [{ label: 'www', type: 'EC:prime256v1' }] as const;
@@ -59,5 +60,30 @@ test('a module that becomes writable to others while the agent runs is not loade
   assert.equal(agent.calls('C_Initialize'), loaded, 'nobody loaded it');
 
   chmodSync(module, 0o755);
+  await waitFor('the token is unlocked', async () => (await agent.tokenState('web')) === 'unlocked');
+});
+
+test('a module on a mount that hangs holds up its own host alone, which is killed and tried again', async (t) => {
+  const cleanup = cleanupAfter(t);
+  const folder = scratchFolder(cleanup);
+  const hungPath = path.join(folder, 'hung-path');
+  writeFileSync(hungPath, '');
+  const { agent } = await deploy(cleanup, {
+    folder,
+    keys,
+    agent: {
+      counted: true,
+      credential: true,
+      agentSettings: { request_timeout_ms: 1000 },
+      preload: new URL('./support/hung-mount.js', import.meta.url).pathname,
+      env: { KEYAGENT_TEST_HUNG_PATH: hungPath },
+    },
+  });
+  writeFileSync(hungPath, agent.counting?.tokenSettings.module ?? '');
+  for (const host of childrenOf(agent.daemon.pid)) process.kill(host, 'SIGKILL');
+  await waitFor('the token has failed', async () => (await agent.tokenState('web')) === 'failed');
+  assert.match(await agent.mustKeyagent(['status']), /the token host did not answer in time and was killed/);
+
+  writeFileSync(hungPath, '');
   await waitFor('the token is unlocked', async () => (await agent.tokenState('web')) === 'unlocked');
 });

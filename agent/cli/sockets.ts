@@ -14,7 +14,7 @@ import {
   type Surroundings,
 } from '../config/locations.js';
 import { ConfigText, readConfigSource } from '../config/config-text.js';
-import { refuseUnsafeFile } from '../config/unsafe-file.js';
+import { refuseUnsafeFile } from '../unsafe-file.js';
 
 export interface SocketOptions {
   socket?: string;

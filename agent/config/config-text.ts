@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { AgentError } from '@keyagent/protocol';
 import { parse, TomlError } from 'smol-toml';
+import { unreadable } from '../unsafe-file.js';
 import { KeyLines, type KeyPath } from './key-lines.js';
 
 export class ConfigText {
@@ -70,15 +71,6 @@ export function readConfigSource(file: string): ConfigSource {
   }
   const hash = createHash('sha256').update(bytes).digest('hex');
   return { file, text: bytes.toString('utf8'), hash: `sha256:${hash}` };
-}
-
-export function unreadable(file: string, cause: unknown): AgentError {
-  const { code } = cause as NodeJS.ErrnoException;
-  const advice =
-    code === 'ENOENT'
-      ? 'no such file; write one, or name another with --config or KEYAGENT_CONFIG'
-      : `cannot be read (${code ?? String(cause)}); check its owner and mode`;
-  return new AgentError('CONFIGURATION', `${file}: ${advice}`, { cause });
 }
 
 function parseToml(file: string, text: string): unknown {

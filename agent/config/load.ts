@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
 import type { z } from 'zod';
+import { refuseUnsafeFile } from '../unsafe-file.js';
 import { ConfigText, readConfigSource, type ConfigSource } from './config-text.js';
 import type { Config, SocketConfig } from './config.js';
 import { fileSchema, knownKeys, type ConfigFile } from './file-schema.js';
@@ -12,7 +13,6 @@ import type { KeyPath } from './key-lines.js';
 import { auditFile, runtimeDir, stateDir, surroundings, variable, type Surroundings } from './locations.js';
 import { resolveGroup, resolveRule } from './resolve-rule.js';
 import { resolveCardReader, resolveToken } from './resolve-token.js';
-import { refuseUnsafeFile } from './unsafe-file.js';
 
 /**
  * @param file as configFile() found it

@@ -2,12 +2,12 @@
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parsePkcs11Uri, refuseSelectorQuery, type Pkcs11Uri } from '@keyagent/protocol';
+import { refuseUnsafeModule } from '../unsafe-file.js';
 import type { ConfigText } from './config-text.js';
 import type { CardReaderConfig, TokenConfig } from './config.js';
 import { parseDuration } from './duration.js';
 import type { CardReaderTable, TokenTable } from './file-schema.js';
 import type { KeyPath } from './key-lines.js';
-import { refuseUnsafeModule } from './unsafe-file.js';
 
 /** Path attributes of RFC 7512 2.3 that name an object, not a token. */
 const objectAttributes = ['object', 'type', 'id'];

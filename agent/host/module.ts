@@ -4,6 +4,7 @@
  */
 import pkcs11js, { type Handle, type PKCS11 } from 'pkcs11js';
 import { AgentError, formatPkcs11Uri, matchesPkcs11Uri, parsePkcs11Uri } from '@keyagent/protocol';
+import { refuseUnsafeModule } from '../unsafe-file.js';
 import { TokenFailure, rvOf, translate } from './ckr.js';
 import type { TokenInfo } from './host-protocol.js';
 import { ulong } from './objects.js';
@@ -27,10 +28,13 @@ export class TokenModule {
   readonly path: string;
   readonly library: PKCS11;
 
-  /** @throws AgentError CONFIGURATION: not there, not loadable, or not a PKCS#11 module */
+  /** @throws AgentError CONFIGURATION: others could change it, not there, not loadable, or not a PKCS#11 module */
   constructor(path: string) {
     this.path = path;
     this.library = new pkcs11js.PKCS11();
+    // Again: modes may have changed since the configuration was read. Where that hangs, as on a network mount, only this
+    // process does.
+    refuseUnsafeModule(path);
     try {
       this.library.load(path);
     } catch (cause) {

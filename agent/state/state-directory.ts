@@ -5,8 +5,8 @@
 import { closeSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '@keyagent/protocol';
-import { refuseSwappable, refuseUnsafe } from '../config/unsafe-file.js';
 import { native } from '../native/index.js';
+import { refuseSwappable, refuseUnsafe } from '../unsafe-file.js';
 
 export interface StateDirectory {
   /** Lets another agent have it. */

@@ -21,8 +21,9 @@ import { Outgoing } from '../outgoing.js';
 
 /** The host ended while the request was in flight: nobody knows whether the token did it. */
 export class HostLost extends AgentError {
-  constructor() {
-    super('TOKEN_ERROR', 'the token host ended; try again');
+  constructor(how?: HostEnd) {
+    const what = how === 'deadline' ? 'did not answer in time and was killed' : 'ended';
+    super('TOKEN_ERROR', `the token host ${what}; try again`);
   }
 }
 
@@ -257,7 +258,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     clearTimeout(this.hangCheck);
     this.channel.destroy();
     this.child.stdio[4]?.destroy();
-    const lost = new HostLost();
+    const lost = new HostLost(how);
     for (const pending of this.pending.values()) pending.reject(lost);
     this.pending.clear();
     this.emit('exit', how);

@@ -2,7 +2,6 @@
 import { AgentError } from '@keyagent/protocol';
 import type { HostKey, HostParams, HostResult, TokenInfo, UnusableKey } from '../host/host-protocol.js';
 import type { TokenConfig } from '../config/config.js';
-import { refuseUnsafeModule } from '../config/unsafe-file.js';
 import { HostProcess, type HostEnd, type HostLimits } from './host-process.js';
 import { keyIdentity } from './served-key.js';
 
@@ -50,8 +49,6 @@ export class HostSlot {
   /** Finds the token. Rejects with TOKEN_ABSENT when it is not there, with CONFIGURATION for a module that others could change; then it may be asked again. */
   async open(): Promise<TokenInfo> {
     const { sessions, module, uri } = this.config;
-    // Again, whenever it is about to be loaded: modes may have changed since the configuration was read.
-    refuseUnsafeModule(module);
     const host = this.searcher();
     this.host = host;
     try {

@@ -1,20 +1,25 @@
 /** The counting module around SoftHSM (test/module): makes calls fail, and tells which were made. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pin, type SoftHsm } from './softhsm.js';
 
-export const countingModule = fileURLToPath(
+const built = fileURLToPath(
   new URL('../../../build/test/counting-pkcs11.so', import.meta.resolve('@keyagent/agent/host/main.js')),
 );
 
 export class FaultModule {
+  /** A copy: others may be able to write to the checkout, and no host loads a module from there. */
+  readonly module: string;
   readonly env: NodeJS.ProcessEnv;
   readonly #countFile: string;
   readonly #faultFile: string;
 
   constructor(hsm: SoftHsm, name: string) {
+    this.module = join(hsm.directory, `${name}.so`);
+    copyFileSync(built, this.module);
+    chmodSync(this.module, 0o755);
     this.#countFile = join(hsm.directory, `${name}.count`);
     this.#faultFile = join(hsm.directory, `${name}.faults`);
     this.env = {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { constants, createHash, createPublicKey, verify } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { HostParams } from '@keyagent/agent/host/host-protocol.js';
-import { FaultModule, countingModule } from './fault-module.js';
+import { FaultModule } from './fault-module.js';
 import { HostProcess } from './host-process.js';
 import { SoftHsm, pin } from './softhsm.js';
 import { UnlockedHost } from './unlocked-host.js';
@@ -30,7 +30,7 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
 
   const unlock = async (sessions = 4): Promise<{ host: UnlockedHost; faults: FaultModule }> => {
     const faults = new FaultModule(hsm, `faults-${number++}`);
-    const host = await UnlockedHost.start(faults.env, { module: countingModule, sessions });
+    const host = await UnlockedHost.start(faults.env, { module: faults.module, sessions });
     hosts.push(host.process);
     return { host, faults };
   };
@@ -38,7 +38,7 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
     const faults = new FaultModule(hsm, `faults-${number++}`);
     const host = new HostProcess(faults.env);
     hosts.push(host);
-    await host.call('open', { module: countingModule, uri: 'pkcs11:token=web', sessions: 4 });
+    await host.call('open', { module: faults.module, uri: 'pkcs11:token=web', sessions: 4 });
     return { host, faults };
   };
   const signAndVerify = async (
@@ -360,7 +360,7 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
     const host = new HostProcess(faults.env);
     hosts.push(host);
     faults.set('C_Initialize rv=0x5');
-    const call = host.call('open', { module: countingModule, uri: 'pkcs11:token=web', sessions: 4 });
+    const call = host.call('open', { module: faults.module, uri: 'pkcs11:token=web', sessions: 4 });
     await assert.rejects(call, {
       code: 'TOKEN_ERROR',
       message: /C_Initialize of .* failed with CKR_GENERAL_ERROR/,

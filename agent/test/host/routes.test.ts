@@ -10,7 +10,7 @@ import {
 } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { hashLength } from '@keyagent/protocol';
-import { FaultModule, countingModule } from './fault-module.js';
+import { FaultModule } from './fault-module.js';
 import { HostProcess } from './host-process.js';
 import { SoftHsm, pin } from './softhsm.js';
 
@@ -54,7 +54,7 @@ void describe('what the token lacks', { timeout: 60_000 }, () => {
     faults.set(...rules);
     const host = new HostProcess(faults.env);
     hosts.push(host);
-    await host.call('open', { module: countingModule, uri: 'pkcs11:token=web', sessions: 2 });
+    await host.call('open', { module: faults.module, uri: 'pkcs11:token=web', sessions: 2 });
     await host.login(pin);
     const { keys } = await host.call('keys', {});
     const rsa = keys.find(({ label }) => label === 'rsa');

@@ -49,7 +49,7 @@ export class CardReaders {
 }
 
 async function lookInto({ name, module, uri, env }: CardReaderConfig): Promise<VisibleCard[]> {
-  const host = startHost({ what: `card reader ${name}`, module, env });
+  const host = startHost({ what: `card reader ${name}`, env });
   try {
     const { tokens } = await host.call('tokens', { module, uri });
     return tokens.map(({ label, serial, flags }) => ({ reader: name, label, serial, flags }));

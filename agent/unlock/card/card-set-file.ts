@@ -6,8 +6,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { AgentError } from '@keyagent/protocol';
 import { z } from 'zod';
-import { refuseUnsafeFile } from '../../config/unsafe-file.js';
 import { readStateFile, writeStateFile } from '../../state/state-file.js';
+import { refuseUnsafeFile } from '../../unsafe-file.js';
 import type { SealedPin } from './sealed-pin.js';
 
 const format = 'keyagent card set';

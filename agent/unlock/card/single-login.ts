@@ -3,7 +3,6 @@
  * and for the proof that a PIN is the token's: in a process of its own nobody else's login stands in its place.
  */
 import { AgentError } from '@keyagent/protocol';
-import { refuseUnsafeModule } from '../../config/unsafe-file.js';
 import type { TokenInfo } from '../../host/host-protocol.js';
 import { HostLost, HostProcess } from '../../token/host-process.js';
 import { requireLoginPossible, triesLeft } from '../login-possible.js';
@@ -50,9 +49,8 @@ export async function withLogin<T>(
   }
 }
 
-/** One host, killed by whoever asked for it. @throws AgentError CONFIGURATION for a module that others could change */
-export function startHost({ what, module, env }: Omit<Place, 'uri'>): HostProcess {
-  refuseUnsafeModule(module);
+/** One host, killed by whoever asked for it. */
+export function startHost({ what, env }: Pick<Place, 'what' | 'env'>): HostProcess {
   return new HostProcess({ token: what, sessions: 1, env, limits });
 }
 

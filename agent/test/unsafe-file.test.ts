@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
-import { refuseUnsafeFile, refuseUnsafeModule } from '@keyagent/agent/config/unsafe-file.js';
+import { refuseUnsafeFile, refuseUnsafeModule } from '@keyagent/agent/unsafe-file.js';
 
 const isRoot = process.geteuid?.() === 0;
 

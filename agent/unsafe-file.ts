@@ -7,8 +7,7 @@
 import { existsSync, lstatSync, realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { AgentError } from '@keyagent/protocol';
-import { absolute, lookups } from '../lookups.js';
-import { unreadable } from './config-text.js';
+import { absolute, lookups } from './lookups.js';
 
 const writableByOthers = 0o022;
 const sticky = 0o1000;
@@ -64,6 +63,16 @@ export function refuseUnsafe(name: string, stat: Stats, euid: number): void {
   if ((stat.mode & writableByOthers) === 0) return;
   const octal = (stat.mode & 0o7777).toString(8).padStart(4, '0');
   throw new AgentError('CONFIGURATION', `${name}: mode ${octal} lets others write to it; chmod go-w it`);
+}
+
+/** Of a file that cannot be read: what to do. */
+export function unreadable(file: string, cause: unknown): AgentError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const advice =
+    code === 'ENOENT'
+      ? 'no such file; write one, or name another with --config or KEYAGENT_CONFIG'
+      : `cannot be read (${code ?? String(cause)}); check its owner and mode`;
+  return new AgentError('CONFIGURATION', `${file}: ${advice}`, { cause });
 }
 
 function refuseForeign(name: string, stat: Stats | undefined, euid: number): void {

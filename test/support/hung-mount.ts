@@ -1,0 +1,17 @@
+/**
+ * Loaded before an agent and its hosts: a look at the path that the file $KEYAGENT_TEST_HUNG_PATH holds takes for ever, as
+ * on a network mount whose server is gone.
+ */
+import fs, { readFileSync, type PathLike, type StatSyncOptions } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+const { lstatSync } = fs;
+const { KEYAGENT_TEST_HUNG_PATH: file = '' } = process.env;
+
+Object.assign(fs, {
+  lstatSync: (path: PathLike, options?: StatSyncOptions) => {
+    if (path === readFileSync(file, 'utf8')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    return lstatSync(path, options);
+  },
+});
+syncBuiltinESMExports();
