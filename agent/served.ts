@@ -4,6 +4,7 @@
  */
 import { changesOf, type Changes } from './config/changes.js';
 import type { Config, TokenConfig } from './config/config.js';
+import { refuseNamesake } from './token/namesake.js';
 import { Tokens } from './token/tokens.js';
 import { Broker } from './unlock/broker.js';
 import { Retirement } from './unlock/retirement.js';
@@ -63,6 +64,10 @@ export class Served {
     const kept = new Map(
       wards.filter(({ token }) => keeps(token.name)).map((ward) => [ward.token.name, ward]),
     );
+    for (const token of next.tokens) {
+      const info = kept.get(token.name)?.token.info;
+      if (info !== undefined) refuseNamesake(token, info, next.tokens);
+    }
     this.current = this.serving(
       next,
       next.tokens.map((token) => kept.get(token.name) ?? this.make(token)),
@@ -74,7 +79,8 @@ export class Served {
       this.parts.onLeft(ward);
     }
     for (const token of next.tokens) kept.get(token.name)?.unlocker.configure(token);
-    for (const ward of this.current.wards) if (!wards.includes(ward)) void this.openInTurn(ward);
+    for (const ward of this.current.wards)
+      if (!wards.includes(ward) || ward.token.state === 'failed') void this.openInTurn(ward);
     return { ...changes, loggedOut };
   }
 
@@ -107,8 +113,19 @@ export class Served {
 
   private make(config: TokenConfig): Ward {
     const ward = makeWard(config, this.parts);
+    const { token } = ward;
+    token.admit = (info) => {
+      refuseNamesake(token.config, info, this.before(token.name));
+    };
     this.parts.onMade(ward);
     return ward;
+  }
+
+  /** Of several that name one token the first in the configuration serves it, whichever is opened first. */
+  private before(name: string): readonly TokenConfig[] {
+    const { tokens } = this.current.config;
+    const index = tokens.findIndex((token) => token.name === name);
+    return index === -1 ? [] : tokens.slice(0, index);
   }
 
   private serving(config: Config, wards: readonly Ward[]): Serving {

@@ -18,7 +18,6 @@ export interface OneUse {
 
 export class HostSlot {
   loggedIn = false;
-  info: TokenInfo | undefined;
   private host: HostProcess | undefined;
   /** The process found its token: it takes other operations. */
   private opened = false;
@@ -32,6 +31,8 @@ export class HostSlot {
     private readonly config: TokenConfig,
     private readonly limits: HostLimits,
     private readonly callbacks: {
+      /** Throws for a token that is not to be served: its process ends. */
+      found(info: TokenInfo): void;
       exit(slot: HostSlot, how: HostEnd): void;
       /** The token is not there any more. */
       left(): void;
@@ -46,13 +47,14 @@ export class HostSlot {
     return this.opened && this.host?.alive === true;
   }
 
-  /** Finds the token. Rejects with TOKEN_ABSENT when it is not there, with CONFIGURATION for a module that others could change; then it may be asked again. */
-  async open(): Promise<TokenInfo> {
+  /** Finds the token. Rejects with TOKEN_ABSENT when it is not there, with CONFIGURATION for a module that others could change, and as `found` does; then it may be asked again. */
+  async open(): Promise<void> {
     const { sessions, module, uri } = this.config;
     const host = this.searcher();
     this.host = host;
     try {
-      this.info = (await host.call('open', { module, uri: uri.text, sessions })).token;
+      const { token } = await host.call('open', { module, uri: uri.text, sessions });
+      this.callbacks.found(token);
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'TOKEN_ABSENT') {
         this.host = undefined;
@@ -73,7 +75,6 @@ export class HostSlot {
     host.on('presence', (present) => {
       if (this.host === host && !present) this.callbacks.left();
     });
-    return this.info;
   }
 
   /** The process that did not find the token before, or a new one: some modules show a token that came later only to that. */
@@ -129,8 +130,7 @@ export class HostSlot {
 
   /** Flags change with every failed login. */
   async refreshInfo(): Promise<TokenInfo> {
-    this.info = (await this.running().call('token', {})).token;
-    return this.info;
+    return (await this.running().call('token', {})).token;
   }
 
   perform<O extends 'sign' | 'decrypt'>(

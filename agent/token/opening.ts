@@ -3,7 +3,6 @@
  * a host fails, they try again after a pause. What that means for the token is the token's affair.
  */
 import { AgentError } from '@keyagent/protocol';
-import type { TokenInfo } from '../host/host-protocol.js';
 import type { HostSlot } from './host-slot.js';
 
 /** Until a token that failed to open is opened again. */
@@ -13,8 +12,6 @@ const searchMs = 500;
 
 export interface OpeningParts {
   readonly slots: readonly HostSlot[];
-  /** A host found the token. */
-  readonly found: (info: TokenInfo) => void;
   /** Every host runs. What this rejects with counts as a failure to open. */
   readonly opened: () => Promise<void>;
   /** Told of each failure; it is tried again. */
@@ -65,11 +62,10 @@ export class Opening {
   }
 
   private async open(): Promise<void> {
-    const { found, opened, failed } = this.parts;
+    const { opened, failed } = this.parts;
     try {
       // One that ended while another opened is started again as well.
-      for (let slot = this.closedSlot(); slot !== undefined; slot = this.closedSlot())
-        found(await slot.open());
+      for (let slot = this.closedSlot(); slot !== undefined; slot = this.closedSlot()) await slot.open();
       if (this.stopped) return;
       await opened();
       this.retryMs = retryMs.first;

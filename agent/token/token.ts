@@ -42,6 +42,8 @@ export class Token extends EventEmitter<TokenEvents> {
   /** Set by whoever knows PINs. */
   contextLogin: ContextLogin = ({ uri }) =>
     Promise.reject(new AgentError('MECHANISM', `${uri} asks for the PIN at every use, and nobody has one`));
+  /** Set by whoever knows the other tokens: throws for one that is not to be served under this name. */
+  admit: (info: TokenInfo) => void = () => undefined;
   private readonly availability: Availability;
   private readonly operations: Operations;
   private readonly table: KeyTable;
@@ -68,6 +70,10 @@ export class Token extends EventEmitter<TokenEvents> {
       },
     );
     const callbacks = {
+      found: (info: TokenInfo) => {
+        this.admit(info);
+        this.info = info;
+      },
       exit: (slot: HostSlot, how: HostEnd) => {
         this.hostEnded(slot, how);
       },
@@ -78,9 +84,6 @@ export class Token extends EventEmitter<TokenEvents> {
     this.slots = Array.from({ length: config.hosts }, () => new HostSlot(config, limits, callbacks));
     this.opening = new Opening({
       slots: this.slots,
-      found: (info) => {
-        this.info = info;
-      },
       opened: () => this.opened(),
       failed: (error, absent) => {
         this.openFailed(error, absent);
