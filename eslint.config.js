@@ -78,8 +78,14 @@ export default tseslint.config(
     ['agent/socket/*.ts'],
     ['^(@keyagent/(?!protocol$)|pkcs11js$)', 'socket knows protocol only'],
     [
-      outside('policy/peer\\.js', 'native/index\\.js', 'cancellation\\.js', 'outgoing\\.js', 'lookups\\.js'),
-      'socket knows protocol, the type of a peer, cancellation, outgoing frames, lookups and the addon',
+      outside(
+        'policy/peer\\.js',
+        'native/index\\.js',
+        'cancellation\\.js',
+        'outgoing\\.js',
+        'unsafe-file\\.js',
+      ),
+      'socket knows protocol, the type of a peer, cancellation, outgoing frames, the check of a file and the addon',
     ],
   ),
   mayNotImport(

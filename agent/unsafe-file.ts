@@ -39,14 +39,24 @@ export function refuseUnsafeModule(module: string, euid = process.geteuid?.() ??
   } catch (cause) {
     // A host of the same user finds no way to it either.
     if (unreachable.has((cause as NodeJS.ErrnoException).code)) return;
-    if (!(cause instanceof AgentError)) throw cause;
-    const { code, message } = cause;
-    throw new AgentError(code, `${message}: whoever can change a PKCS#11 module gets the PIN`, { cause });
+    throw atStake(cause, 'whoever can change a PKCS#11 module gets the PIN');
   }
 }
 
-/** @throws AgentError CONFIGURATION for a path of which others could put another thing in the place of a part */
-export function refuseSwappable(file: string, euid: number): void {
+/** The same for a directory, whatever is in it. @throws AgentError CONFIGURATION */
+export function refuseUnsafeDirectory(directory: string, euid = process.geteuid?.() ?? 0): void {
+  refuseUnsafe(directory, statSync(directory), euid);
+  refuseSwappable(directory, euid);
+}
+
+/** A refusal, and why it matters. */
+export function atStake(error: unknown, stake: string): unknown {
+  if (!(error instanceof AgentError)) return error;
+  return new AgentError(error.code, `${error.message}: ${stake}`, { cause: error });
+}
+
+/** Of a path others could put another thing in the place of a part. */
+function refuseSwappable(file: string, euid: number): void {
   for (const { directory, name } of lookups(file)) {
     const stat = statSync(directory);
     // There nobody can rename what belongs to another.

@@ -2,11 +2,11 @@
  * The state directory: made if it is missing, refused if anybody else could change what is in it, and held as long as
  * the agent lives, because two agents would undo each other's PIN budget and audit log.
  */
-import { closeSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '@keyagent/protocol';
 import { native } from '../native/index.js';
-import { refuseSwappable, refuseUnsafe } from '../unsafe-file.js';
+import { refuseUnsafe, refuseUnsafeDirectory } from '../unsafe-file.js';
 
 export interface StateDirectory {
   /** Lets another agent have it. */
@@ -16,8 +16,7 @@ export interface StateDirectory {
 /** @throws AgentError CONFIGURATION */
 export function holdStateDirectory(path: string, euid = process.geteuid?.() ?? 0): StateDirectory {
   make(path);
-  refuseUnsafe(path, statSync(path), euid);
-  refuseSwappable(path, euid);
+  refuseUnsafeDirectory(path, euid);
   const lock = hold(path);
   for (const name of readdirSync(path)) refuseUnsafeEntry(join(path, name), euid);
   return {
