@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { cleanupAfter } from './support/cleanup.js';
-import { runCommand } from './support/command.js';
+import { mustRun, runCommand } from './support/command.js';
 import { CountingModule } from './support/counting-module.js';
 import { deploy } from './support/deployment.js';
 import { keyagentd } from './support/paths.js';
@@ -68,6 +68,7 @@ test('a module on a mount that hangs holds up its own host alone, which is kille
   const folder = scratchFolder(cleanup);
   const hungPath = path.join(folder, 'hung-path');
   writeFileSync(hungPath, '');
+  await mustRun('mkfifo', [`${hungPath}.fifo`]);
   const { agent } = await deploy(cleanup, {
     folder,
     keys,
@@ -79,11 +80,21 @@ test('a module on a mount that hangs holds up its own host alone, which is kille
       env: { KEYAGENT_TEST_HUNG_PATH: hungPath },
     },
   });
-  writeFileSync(hungPath, agent.counting?.tokenSettings.module ?? '');
+  const module = agent.counting?.tokenSettings.module ?? '';
+  writeFileSync(hungPath, module);
   for (const host of childrenOf(agent.daemon.pid)) process.kill(host, 'SIGKILL');
   await waitFor('the token has failed', async () => (await agent.tokenState('web')) === 'failed');
   assert.match(await agent.mustKeyagent(['status']), /the token host did not answer in time and was killed/);
 
   writeFileSync(hungPath, '');
   await waitFor('the token is unlocked', async () => (await agent.tokenState('web')) === 'unlocked');
+
+  // Nor does a reload that hangs keep the agent from its end.
+  const hosts = childrenOf(agent.daemon.pid);
+  writeFileSync(hungPath, module);
+  const reload = agent.keyagent(['reload']);
+  await waitFor('it reads the configuration', () => childrenOf(agent.daemon.pid).length > hosts.length);
+  await agent.mustKeyagent(['stop']);
+  assert.equal(await agent.daemon.ended(), 0);
+  assert.notEqual((await reload).status, 0);
 });
