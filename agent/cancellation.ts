@@ -7,7 +7,7 @@ type Listener = (reason: Error) => void;
 
 export class Cancellation {
   #reason: Error | undefined;
-  /** A request has two or three. */
+  /** A few: one for each wait that it is in. */
   readonly #listeners: Listener[] = [];
 
   get cancelled(): boolean {

@@ -59,6 +59,7 @@ export interface HostSettings {
 }
 
 interface Pending {
+  readonly operation: HostOperation;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: AgentError) => void;
   /** As performance.now() counts: who sets the clock during a login must not have it taken for hung. */
@@ -75,9 +76,9 @@ const hangCheckMs = 250;
 const lastWordsMs = 100;
 
 /**
- * 'exit' once; 'presence' when the token leaves or returns; 'locked' when it refused because nobody is logged in, before
- * whoever asked is told; 'idle' when nothing is in flight any more; 'authenticated' when the token took the PIN of a sign
- * or decrypt.
+ * 'exit' once; 'presence' when the token leaves or returns; 'locked' when it did not sign or decrypt because nobody is
+ * logged in, before whoever asked is told; 'idle' when nothing is in flight any more; 'authenticated' when the token took
+ * the PIN of a sign or decrypt.
  */
 interface HostProcessEvents {
   exit: [HostEnd];
@@ -155,6 +156,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     const limitMs = operation === 'login' ? loginMs : waits ? 2 * operationMs : operationMs;
     return new Promise((resolve, reject) => {
       this.pending.set(id, {
+        operation,
         resolve: resolve as (result: unknown) => void,
         reject,
         killAt: performance.now() + limitMs,
@@ -215,8 +217,9 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     if (this.pending.size === 0) this.emit('idle');
   }
 
-  private fail({ reject }: Pending, error: HostError): void {
-    if (error.code === 'LOCKED') this.emit('locked');
+  private fail({ operation, reject }: Pending, error: HostError): void {
+    // A login that goes while its keys are read is not known to be gone: the first signature finds out, and is held.
+    if (error.code === 'LOCKED' && (operation === 'sign' || operation === 'decrypt')) this.emit('locked');
     reject(new TokenFault(error));
   }
 

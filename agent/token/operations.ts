@@ -42,7 +42,7 @@ export interface OperationParts {
   readonly availability: Availability;
   readonly slots: readonly HostSlot[];
   readonly contextLogin: ContextLogin;
-  /** A host has no login any more, and nobody ended it. */
+  /** A host has no login any more, and nobody ended it; others may have theirs. */
   readonly loginLost: () => void;
   /** The key left, or another one is in its place. */
   readonly keyChanged: () => void;
@@ -152,8 +152,10 @@ export class Operations extends EventEmitter<{ idle: [] }> {
     if (!(error instanceof AgentError) || !goneCodes.includes(error.code)) return false;
     const { availability, slots, loginLost } = this.parts;
     if (this.isUnlocked && availability.departures !== sentAfter) return true;
-    if (this.isUnlocked && !slots.some(({ loggedIn }) => loggedIn)) loginLost();
-    return availability.isAwaited;
+    const othersServe = slots.some(({ loggedIn }) => loggedIn);
+    const isLocked = error.code === 'LOCKED';
+    if (this.isUnlocked && (isLocked || !othersServe)) loginLost();
+    return availability.isAwaited || (isLocked && othersServe);
   }
 
   private alone<T>(work: () => Promise<T>): Promise<T> {

@@ -293,6 +293,11 @@ export class Token extends EventEmitter<TokenEvents> {
   /** The token dropped it behind our back. For a token that was out and in again that is all there is to see. */
   private loginLost(): void {
     if (this.opening.stopped) return;
+    if (this.hasLoggedInHost) {
+      // One of several: the others serve while it is logged in again.
+      this.emit('opened');
+      return;
+    }
     if (this.config.onRemoval === 'lock') {
       this.left('it dropped its login, as a token does that was removed');
       return;

@@ -43,3 +43,26 @@ test('an error of the work is passed on', async () => {
   );
   await assert.rejects(failing, { code: 'LOCKED' });
 });
+
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+}
+
+test('no timer is left, however the work ends', async () => {
+  const before = timers();
+  const works: (() => Promise<number>)[] = [
+    () => Promise.resolve(7),
+    () => Promise.reject(new AgentError('LOCKED', 'locked')),
+    () => {
+      throw new AgentError('DENIED', 'before it began');
+    },
+  ];
+  const ends = works.map((work) => withDeadline(60_000, new Cancellation(), work));
+  assert.deepEqual(
+    (await Promise.allSettled(ends)).map((end) =>
+      end.status === 'fulfilled' ? end.value : (end.reason as AgentError).code,
+    ),
+    [7, 'LOCKED', 'DENIED'],
+  );
+  assert.equal(timers(), before);
+});

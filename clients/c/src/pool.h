@@ -14,7 +14,7 @@
 
 /* As many connections stay open between requests; where more are in flight at once, theirs are opened anew.
  */
-#define KA_POOL_KEPT 256
+#define KA_POOL_KEPT 128
 
 struct ka_pool_slot {
     struct ka_connection connection;
