@@ -65,8 +65,8 @@ export class Served {
       wards.filter(({ token }) => keeps(token.name)).map((ward) => [ward.token.name, ward]),
     );
     for (const token of next.tokens) {
-      const info = kept.get(token.name)?.token.info;
-      if (info !== undefined) refuseNamesake(token, info, next.tokens);
+      const { info, beside = [] } = kept.get(token.name)?.token ?? {};
+      if (info !== undefined) refuseNamesake(token, info, beside, next.tokens);
     }
     this.current = this.serving(
       next,
@@ -114,8 +114,8 @@ export class Served {
   private make(config: TokenConfig): Ward {
     const ward = makeWard(config, this.parts);
     const { token } = ward;
-    token.admit = (info) => {
-      refuseNamesake(token.config, info, this.before(token.name));
+    token.admit = (info, beside) => {
+      refuseNamesake(token.config, info, beside, this.before(token.name));
     };
     this.parts.onMade(ward);
     return ward;

@@ -82,3 +82,29 @@ test('a reload that adds a second [[token]] for a token that is served is refuse
   }
   await sign(agent);
 });
+
+test('one whose uri matches several tokens names none of them, and keeps nobody from his', async (t) => {
+  const { agent } = await deploy(cleanupAfter(t), {
+    keys,
+    spare: true,
+    agent: { rules, counted: true, credential: true },
+  });
+  await agent.daemon.stop();
+  agent.configure(({ token }) => {
+    token.unshift({
+      ...token[0],
+      name: 'any',
+      uri: 'pkcs11:model=SoftHSM%20v2',
+      credential: 'keyagent.web.pin',
+    });
+  });
+  await agent.start();
+  assert.equal(await agent.settled('web'), 'unlocked');
+  assert.equal(await agent.settled('any'), 'failed');
+  const status = await agent.mustKeyagent(['status']);
+  assert.match(status, /^any .*2 tokens match .*add serial=/m);
+  assert.doesNotMatch(status, /name the same token/);
+  await sign(agent);
+  await agent.mustKeyagent(['reload']);
+  assert.equal(await agent.tokenState('web'), 'unlocked');
+});

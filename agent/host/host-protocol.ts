@@ -70,7 +70,11 @@ export interface UnusableKey {
 export interface HostOperations {
   /** Loads the module, initialises it, finds the token (CONFIGURATION, TOKEN_ERROR, TOKEN_ABSENT, AMBIGUOUS). Once per
    *  host; after a failure it may be asked again, but some modules see a token that came later only in a new host. */
-  open: { params: { module: string; uri: string; sessions: number }; result: { token: TokenInfo } };
+  open: {
+    params: { module: string; uri: string; sessions: number };
+    /** `beside`: what else the module shows. */
+    result: { token: TokenInfo; beside: TokenInfo[] };
+  };
   /** Every token of the module that the URI matches, none of them opened (CONFIGURATION, TOKEN_ERROR). */
   tokens: { params: { module: string; uri: string }; result: { tokens: TokenInfo[] } };
   /** Asks the token again: flags change with failed logins. TOKEN_ABSENT when it left. */

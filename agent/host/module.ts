@@ -60,8 +60,11 @@ export class TokenModule {
     return matching;
   }
 
-  /** @throws AgentError TOKEN_ABSENT, AMBIGUOUS */
-  locate(uriText: string): LocatedToken {
+  /**
+   * @returns the one that matches, and what else the module shows
+   * @throws AgentError TOKEN_ABSENT, AMBIGUOUS
+   */
+  locate(uriText: string): LocatedToken & { readonly beside: readonly TokenInfo[] } {
     const { tokens, failure } = this.#tokens();
     const matching = matchingTokens(uriText, tokens);
     const [first, second] = matching;
@@ -70,7 +73,10 @@ export class TokenModule {
         candidates: matching.map(({ info }) => formatPkcs11Uri({ token: info.label, serial: info.serial })),
       });
     }
-    if (first !== undefined) return first;
+    if (first !== undefined) {
+      const beside = tokens.filter((token) => token !== first).map(({ info }) => info);
+      return { ...first, beside };
+    }
     if (failure !== undefined) throw failure;
     const labels = tokens.map(({ info }) => JSON.stringify(info.label)).join(', ');
     throw new AgentError('TOKEN_ABSENT', `no token matches ${uriText}; the module shows ${labels || 'none'}`);

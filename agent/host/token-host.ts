@@ -52,7 +52,7 @@ export class TokenHost {
   }
 
   get opened(): HostResult<'open'> {
-    return { token: this.#token.info };
+    return { token: this.#token.info, beside: [...this.#token.beside] };
   }
 
   token(): HostResult<'token'> {

@@ -16,6 +16,8 @@ const userStates: readonly number[] = [1, 3];
 export class Token {
   readonly sessions: SessionPool;
   readonly mechanisms: TokenMechanisms;
+  /** What else the module showed when this one was found. */
+  readonly beside: readonly TokenInfo[];
   readonly #module: TokenModule;
   readonly #uri: string;
   #located: LocatedToken;
@@ -24,7 +26,9 @@ export class Token {
   constructor({ module, uri, sessions }: HostParams<'open'>) {
     this.#module = new TokenModule(module);
     this.#uri = uri;
-    this.#located = this.#module.locate(uri);
+    const { beside, ...located } = this.#module.locate(uri);
+    this.#located = located;
+    this.beside = beside;
     this.sessions = new SessionPool(
       {
         open: () => this.library.C_OpenSession(this.#located.slot, pkcs11js.CKF_SERIAL_SESSION),

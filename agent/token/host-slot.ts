@@ -32,7 +32,7 @@ export class HostSlot {
     private readonly limits: HostLimits,
     private readonly callbacks: {
       /** Throws for a token that is not to be served: its process ends. */
-      found(info: TokenInfo): void;
+      found(info: TokenInfo, beside: readonly TokenInfo[]): void;
       exit(slot: HostSlot, how: HostEnd): void;
       /** The token is not there any more. */
       left(): void;
@@ -53,8 +53,8 @@ export class HostSlot {
     const host = this.searcher();
     this.host = host;
     try {
-      const { token } = await host.call('open', { module, uri: uri.text, sessions });
-      this.callbacks.found(token);
+      const { token, beside } = await host.call('open', { module, uri: uri.text, sessions });
+      this.callbacks.found(token, beside);
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'TOKEN_ABSENT') {
         this.host = undefined;

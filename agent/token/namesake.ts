@@ -8,21 +8,23 @@ import type { TokenConfig } from '../config/config.js';
 import type { TokenInfo } from '../host/host-protocol.js';
 
 /**
- * @param info  the token that `config` names
+ * @param info    the token that `config` names
+ * @param beside  what else its module shows: a URI that matches one of these too selects none
  * @throws AgentError CONFIGURATION if one of `others` names it as well
  */
 export function refuseNamesake(
   { name, module, env }: TokenConfig,
   info: TokenInfo,
+  beside: readonly TokenInfo[],
   others: readonly TokenConfig[],
 ): void {
-  const known = { ...info, token: info.label };
   const namesake = others.find(
     (other) =>
       other.name !== name &&
       other.module === module &&
       isDeepStrictEqual(other.env, env) &&
-      matchesPkcs11Uri(other.uri, known),
+      matches(other, info) &&
+      !beside.some((another) => matches(other, another)),
   );
   if (namesake === undefined) return;
   const token = formatPkcs11Uri({ token: info.label, serial: info.serial });
@@ -30,4 +32,8 @@ export function refuseNamesake(
     'CONFIGURATION',
     `${namesake.name} and ${name} name the same token (${token}): remove one of the two [[token]], or have each uri select another token; then run "keyagent reload"`,
   );
+}
+
+function matches({ uri }: TokenConfig, info: TokenInfo): boolean {
+  return matchesPkcs11Uri(uri, { ...info, token: info.label });
 }

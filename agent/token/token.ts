@@ -43,7 +43,9 @@ export class Token extends EventEmitter<TokenEvents> {
   contextLogin: ContextLogin = ({ uri }) =>
     Promise.reject(new AgentError('MECHANISM', `${uri} asks for the PIN at every use, and nobody has one`));
   /** Set by whoever knows the other tokens: throws for one that is not to be served under this name. */
-  admit: (info: TokenInfo) => void = () => undefined;
+  admit: (info: TokenInfo, beside: readonly TokenInfo[]) => void = () => undefined;
+  /** What else the module showed when it was found. */
+  beside: readonly TokenInfo[] = [];
   private readonly availability: Availability;
   private readonly operations: Operations;
   private readonly table: KeyTable;
@@ -70,9 +72,10 @@ export class Token extends EventEmitter<TokenEvents> {
       },
     );
     const callbacks = {
-      found: (info: TokenInfo) => {
-        this.admit(info);
+      found: (info: TokenInfo, beside: readonly TokenInfo[]) => {
+        this.admit(info, beside);
         this.info = info;
+        this.beside = beside;
       },
       exit: (slot: HostSlot, how: HostEnd) => {
         this.hostEnded(slot, how);
