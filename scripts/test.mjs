@@ -24,8 +24,8 @@ const knownSkips = [
 ];
 
 /** What a complete run has at least; raise them as tests are added. */
-const minimumFiles = 155;
-const minimumTests = 2450;
+const minimumFiles = 158;
+const minimumTests = 2480;
 
 function testFiles(patterns) {
   return folders
