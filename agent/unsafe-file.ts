@@ -1,8 +1,8 @@
 /**
- * Refuses a file that somebody else could change: a configuration, which names modules and users that may sign, and a
- * module, which is code that gets the PIN. The file and its directory must belong to root or to the agent's own user and
- * be writable by their owner alone, and so must everything on the way, links followed, where a sticky directory such as
- * /tmp will do: whoever can rename there can swap it.
+ * Refuses what somebody else could change: a configuration, which names modules and users that may sign, a module, which
+ * is code that gets the PIN, and the directories of state and sockets. A file and its directory must belong to root or to
+ * the agent's own user and be writable by their owner alone, and so must everything on the way, links followed, where a
+ * sticky directory such as /tmp will do: whoever can rename there can swap it.
  */
 import { existsSync, lstatSync, realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';

@@ -131,7 +131,7 @@ class KeyUse<O extends Operation, P extends UseParams, R> implements PerformOpti
     takeRate(rule, asker, context);
     requireUsable(key, mechanism);
     context.audit.requireWritable();
-    return token.perform(task.operation, key, task.params(params, rule, this.algorithm), this);
+    return token.operations.perform(task.operation, key, task.params(params, rule, this.algorithm), this);
   }
 
   /** Before the key is known, the rule under which the fewest wait counts. */

@@ -1,12 +1,12 @@
 /**
- * One configured token: its state, its keys and its hosts. Requests enter by `perform`; logins by `login` and `lock`.
+ * One configured token: its state, its keys and its hosts. Requests enter by `operations`; logins by `login` and `lock`.
  * It knows nothing of PIN sources: it says `opened` when a host waits for a login, and somebody logs it in.
  */
 import { EventEmitter } from 'node:events';
 import { AgentError, type TokenState } from '@keyagent/protocol';
 import type { Cancellation } from '../cancellation.js';
 import type { TokenConfig } from '../config/config.js';
-import type { HostResult, TokenInfo } from '../host/host-protocol.js';
+import type { TokenInfo } from '../host/host-protocol.js';
 import type { Log } from '../log.js';
 import { Availability } from './availability.js';
 import type { HostEnd, HostLimits } from './host-process.js';
@@ -14,7 +14,7 @@ import { HostSlot } from './host-slot.js';
 import type { KeyCache } from './key-cache.js';
 import { KeyTable } from './key-table.js';
 import { Opening } from './opening.js';
-import { Operations, type ContextLogin, type PerformOptions, type PerformParams } from './operations.js';
+import { Operations, type ContextLogin } from './operations.js';
 import { Rescan } from './rescan.js';
 import type { ServedKey } from './served-key.js';
 
@@ -46,8 +46,8 @@ export class Token extends EventEmitter<TokenEvents> {
   admit: (info: TokenInfo, beside: readonly TokenInfo[]) => void = () => undefined;
   /** What else the module showed when it was found. */
   beside: readonly TokenInfo[] = [];
+  readonly operations: Operations;
   private readonly availability: Availability;
-  private readonly operations: Operations;
   private readonly table: KeyTable;
   private readonly rescans: Rescan;
   private readonly slots: readonly HostSlot[];
@@ -139,11 +139,6 @@ export class Token extends EventEmitter<TokenEvents> {
     return this.table.keys;
   }
 
-  /** Signatures and decryptions since the agent started. */
-  get uses(): number {
-    return this.operations.count;
-  }
-
   /** Its PIN is typed on the token or its reader: it takes a NULL PIN. */
   get hasPinPad(): boolean {
     return this.info?.flags.includes('protected-authentication-path') ?? false;
@@ -222,24 +217,9 @@ export class Token extends EventEmitter<TokenEvents> {
     this.rescans.stop();
   }
 
-  /** Settles when all that was asked of it is answered; rejects when the signal fires. */
-  idle(signal: AbortSignal): Promise<void> {
-    return this.operations.idle(signal);
-  }
-
   stop(): void {
     this.retire();
     for (const slot of this.slots) slot.kill();
-  }
-
-  /** Runs one operation. */
-  perform<O extends 'sign' | 'decrypt'>(
-    operation: O,
-    key: ServedKey,
-    params: PerformParams<O>,
-    options: PerformOptions,
-  ): Promise<HostResult<O>> {
-    return this.operations.perform(operation, key, params, options);
   }
 
   /**
@@ -296,16 +276,14 @@ export class Token extends EventEmitter<TokenEvents> {
   /** The token dropped it behind our back. For a token that was out and in again that is all there is to see. */
   private loginLost(): void {
     if (this.opening.stopped) return;
-    if (this.hasLoggedInHost) {
-      // One of several: the others serve while it is logged in again.
-      this.emit('opened');
-      return;
+    // Where one of several hosts lost it, the others serve while that one is logged in again.
+    if (!this.hasLoggedInHost) {
+      if (this.config.onRemoval === 'lock') {
+        this.left('it dropped its login, as a token does that was removed');
+        return;
+      }
+      this.setState('unlocking', 'the token dropped its login');
     }
-    if (this.config.onRemoval === 'lock') {
-      this.left('it dropped its login, as a token does that was removed');
-      return;
-    }
-    this.setState('unlocking', 'the token dropped its login');
     this.emit('opened');
   }
 }

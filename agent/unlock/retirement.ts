@@ -62,7 +62,7 @@ async function endLogin({ token, unlocker }: Ward, signal: AbortSignal): Promise
 
 async function leave(token: Token, signal: AbortSignal): Promise<void> {
   // Whoever waits for a login waits for nothing.
-  if (token.state === 'unlocked') await unlessAborted(token.idle(signal), signal);
+  if (token.state === 'unlocked') await unlessAborted(token.operations.idle(signal), signal);
   token.setState('absent', why);
   token.stop();
 }

@@ -49,7 +49,7 @@ export class TokenUnlocker {
     this.prompts = new Prompts(token);
     this.lifetime = new Lifetime({
       idleMs: () => token.config.lockIdleMs,
-      uses: () => token.uses,
+      uses: () => token.operations.count,
       over: (why) => {
         this.endUnasked(this.end(why));
       },
