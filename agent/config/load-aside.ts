@@ -27,7 +27,7 @@ export function loadAside(file: string, withinMs = 60_000): Promise<Loaded> {
     reader.once('close', (code, signal) => {
       const late = `${file}: not read within ${withinMs / 1000} s: a directory of users, or a mount on the way to a module, does not answer`;
       if (loaded !== undefined) resolve(loaded);
-      else if (signal === 'SIGKILL') resolve({ hash: undefined, refusal: late });
+      else if (reader.killed) resolve({ hash: undefined, refusal: late });
       else reject(new Error(`the configuration was not read: exit status ${code ?? String(signal)}`));
     });
   });

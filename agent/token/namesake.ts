@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AgentError, formatPkcs11Uri, matchesPkcs11Uri } from '@keyagent/protocol';
 import type { TokenConfig } from '../config/config.js';
 import type { TokenInfo } from '../host/host-protocol.js';
+import { tokenAttributes } from './served-key.js';
 
 /**
  * @param info    the token that `config` names
@@ -18,22 +19,20 @@ export function refuseNamesake(
   beside: readonly TokenInfo[],
   others: readonly TokenConfig[],
 ): void {
-  const namesake = others.find(
-    (other) =>
+  const namesake = others.find((other) => {
+    const matches = (shown: TokenInfo): boolean => matchesPkcs11Uri(other.uri, tokenAttributes(shown));
+    return (
       other.name !== name &&
       other.module === module &&
       isDeepStrictEqual(other.env, env) &&
-      matches(other, info) &&
-      !beside.some((another) => matches(other, another)),
-  );
+      matches(info) &&
+      !beside.some(matches)
+    );
+  });
   if (namesake === undefined) return;
   const token = formatPkcs11Uri({ token: info.label, serial: info.serial });
   throw new AgentError(
     'CONFIGURATION',
     `${namesake.name} and ${name} name the same token (${token}): remove one of the two [[token]], or have each uri select another token; then run "keyagent reload"`,
   );
-}
-
-function matches({ uri }: TokenConfig, info: TokenInfo): boolean {
-  return matchesPkcs11Uri(uri, { ...info, token: info.label });
 }

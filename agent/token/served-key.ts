@@ -84,7 +84,8 @@ export function requireUsable(key: ServedKey, mechanism: Mechanism): void {
   }
 }
 
-function tokenAttributes(info: TokenInfo): Pkcs11Attributes {
+/** What a URI is matched against that names a token. */
+export function tokenAttributes(info: TokenInfo): Pkcs11Attributes {
   return {
     token: info.label,
     serial: info.serial,
