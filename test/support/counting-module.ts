@@ -1,5 +1,5 @@
 /** The PKCS#11 module of test/module, which counts what is called in it, spoils it on request, and hands it on to SoftHSM. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { testModule } from './test-module.js';
 
@@ -40,7 +40,10 @@ export class CountingModule {
 
   /** From the next call on, in words of test/module/faults.h; no rules: everything works. */
   setFaults(...rules: string[]): void {
-    writeFileSync(this.#faultFile, rules.map((rule) => `${rule}\n`).join(''));
+    // At once: a host that looked while the file was being written would find a token without faults.
+    const next = `${this.#faultFile}.next`;
+    writeFileSync(next, rules.map((rule) => `${rule}\n`).join(''));
+    renameSync(next, this.#faultFile);
   }
 
   /** From the next call on the token is gone, and with it its sessions. */
