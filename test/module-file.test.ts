@@ -1,8 +1,10 @@
 /** A PKCS#11 module is code that gets the PIN: one that others could change is never loaded, and everybody who asks is told. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, constants, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
+import { connectCaller } from '@keyagent/protocol';
+import type { Agent } from './support/agent.js';
 import { cleanupAfter } from './support/cleanup.js';
 import { mustRun, runCommand } from './support/command.js';
 import { CountingModule } from './support/counting-module.js';
@@ -63,12 +65,19 @@ test('a module that becomes writable to others while the agent runs is not loade
   await waitFor('the token is unlocked', async () => (await agent.tokenState('web')) === 'unlocked');
 });
 
-test('a module on a mount that hangs holds up its own host alone, which is killed and tried again', async (t) => {
+/** An agent whose module is on a mount that can hang. */
+async function siteOnMount(t: TestContext): Promise<{
+  agent: Agent;
+  setHung: (hung: boolean) => void;
+  /** Somebody looked at the module, and waits in the kernel. */
+  isHungUp: () => boolean;
+}> {
   const cleanup = cleanupAfter(t);
   const folder = scratchFolder(cleanup);
   const hungPath = path.join(folder, 'hung-path');
+  const fifo = `${hungPath}.fifo`;
   writeFileSync(hungPath, '');
-  await mustRun('mkfifo', [`${hungPath}.fifo`]);
+  await mustRun('mkfifo', [fifo]);
   const { agent } = await deploy(cleanup, {
     folder,
     keys,
@@ -80,21 +89,53 @@ test('a module on a mount that hangs holds up its own host alone, which is kille
       env: { KEYAGENT_TEST_HUNG_PATH: hungPath },
     },
   });
-  const module = agent.counting?.tokenSettings.module ?? '';
-  writeFileSync(hungPath, module);
+  const { counting } = agent;
+  assert.ok(counting !== undefined);
+  return {
+    agent,
+    setHung: (hung) => {
+      writeFileSync(hungPath, hung ? counting.tokenSettings.module : '');
+    },
+    isHungUp: () => hasReader(fifo),
+  };
+}
+
+/** fifo(7): ENXIO for who would write where nobody reads. */
+function hasReader(fifo: string): boolean {
+  try {
+    closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
+    return false;
+  }
+}
+
+test('a module on a mount that hangs holds up its own host alone, which is killed and tried again', async (t) => {
+  const { agent, setHung } = await siteOnMount(t);
+  setHung(true);
   for (const host of childrenOf(agent.daemon.pid)) process.kill(host, 'SIGKILL');
   await waitFor('the token has failed', async () => (await agent.tokenState('web')) === 'failed');
   assert.match(await agent.mustKeyagent(['status']), /the token host did not answer in time and was killed/);
 
-  writeFileSync(hungPath, '');
+  setHung(false);
   await waitFor('the token is unlocked', async () => (await agent.tokenState('web')) === 'unlocked');
+});
 
-  // Nor does a reload that hangs keep the agent from its end.
-  const hosts = childrenOf(agent.daemon.pid);
-  writeFileSync(hungPath, module);
-  const reload = agent.keyagent(['reload']);
-  await waitFor('it reads the configuration', () => childrenOf(agent.daemon.pid).length > hosts.length);
+test('an agent that is stopped waits for no reload that hangs, and nobody goes on with it', async (t) => {
+  const { agent, setHung, isHungUp } = await siteOnMount(t);
+  const operator = await connectCaller(agent.controlSocket);
+  t.after(() => {
+    operator.close();
+  });
+  setHung(true);
+  const lost = assert.rejects(operator.call('reload', {}), { code: 'UNAVAILABLE' });
+  await waitFor('it reads the configuration', isHungUp);
+  // Another one, whose turn comes when that one is given up: the log would tell.
+  agent.daemon.signal('SIGHUP');
   await agent.mustKeyagent(['stop']);
   assert.equal(await agent.daemon.ended(), 0);
-  assert.notEqual((await reload).status, 0);
+  assert.doesNotMatch(agent.daemon.log, /the configuration is not changed/);
+  await lost;
+  await waitFor('nobody reads it any more', () => !isHungUp());
 });
