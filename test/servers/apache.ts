@@ -50,6 +50,8 @@ export async function startApache(mpm: Mpm, site: Site): Promise<Server> {
     ports,
     httpPort,
     reloadSignal: 'SIGUSR1',
+    // Children end by themselves: SIGTERM has prefork's clean up within the signal, in the midst of what they do.
+    stopSignal: 'SIGWINCH',
     started: 'resuming normal operations',
     reloaded: 'resuming normal operations',
     crash: /child pid \d+ exit signal/,
