@@ -7,7 +7,7 @@
 import type { Duplex } from 'node:stream';
 import { Packr, Unpackr } from 'msgpackr';
 import { AgentError, FrameReader, encodeFrame } from '@keyagent/protocol';
-import { wipe } from './call-buffer.js';
+import { wipe } from './wipe.js';
 import { TokenFailure, translate } from './ckr.js';
 import {
   hostFrameMax,

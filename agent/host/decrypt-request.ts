@@ -30,7 +30,7 @@ export async function decryptWithKey(
   if (route === undefined) throw new AgentError('MECHANISM', `the token does not do ${mechanism}`);
   const plaintext = isInRange(ciphertext, publicKey)
     ? await runner.withKey(key, (session, handle) =>
-        open({ library: token.library, session, key: handle, ciphertext, route, authenticate }),
+        open({ module: token.loaded, session, key: handle, ciphertext, route, authenticate }),
       )
     : null;
   if (plaintext !== null) return plaintext;

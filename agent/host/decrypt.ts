@@ -3,16 +3,17 @@
  * said of what was bad. Encoded messages are unpadded in native code and wiped.
  */
 import { randomBytes } from 'node:crypto';
-import pkcs11js, { type Handle, type Mechanism as CkMechanism, type PKCS11 } from 'pkcs11js';
+import pkcs11js, { type Handle } from 'pkcs11js';
 import type { HashName } from '@keyagent/protocol';
-import { native } from '../native/index.js';
-import { copyForCall, wipe } from './call-buffer.js';
+import { native, type LoadedModule } from '../native/index.js';
 import { rvOf } from './ckr.js';
 import type { HostParams } from './host-protocol.js';
 import type { Authenticate } from './login.js';
-import { ckm, hashMechanisms, type Route } from './mechanisms.js';
+import { ckm, hashMechanisms, mechanismBytes, type Route } from './mechanisms.js';
+import { operateAside } from './operation.js';
 import type { PublicKey } from './public-key.js';
 import type { Session } from './session-pool.js';
+import { wipe } from './wipe.js';
 
 const ckzDataSpecified = 1;
 const premasterLength = 48;
@@ -28,7 +29,7 @@ const badCiphertext: readonly number[] = [
 ];
 
 export interface DecryptCall {
-  readonly library: PKCS11;
+  readonly module: LoadedModule;
   readonly session: Session;
   readonly key: Handle;
   readonly ciphertext: Uint8Array;
@@ -45,8 +46,8 @@ export function isInRange(ciphertext: Uint8Array, { modulus }: PublicKey): boole
 export async function decryptOaep(call: DecryptCall, hash: HashName): Promise<Buffer | null> {
   if (call.route === 'token') {
     const { ckm: hashAlg, mgf } = hashMechanisms[hash];
-    const parameter = { type: pkcs11js.CK_PARAMS_RSA_OAEP, hashAlg, mgf, source: ckzDataSpecified };
-    return decryptOrBad(call, { mechanism: ckm.rsaPkcsOaep, parameter });
+    const noLabel = [ckzDataSpecified, 0, 0];
+    return decryptOrBad(call, mechanismBytes(ckm.rsaPkcsOaep, hashAlg, mgf, ...noLabel));
   }
   const em = await decryptRaw(call);
   try {
@@ -73,7 +74,7 @@ export async function decryptPremaster(
 
 /** The token took the padding off: put it on again, or a wrong one, so that both cases go one way from here. */
 async function premasterFromToken(call: DecryptCall): Promise<Buffer> {
-  const message = await decryptOrBad(call, { mechanism: ckm.rsaPkcs });
+  const message = await decryptOrBad(call, mechanismBytes(ckm.rsaPkcs));
   const em = Buffer.alloc(Math.max(256, 11 + premasterLength), 0xff);
   em[0] = 0;
   em[1] = message?.length === premasterLength ? 2 : 0;
@@ -84,7 +85,7 @@ async function premasterFromToken(call: DecryptCall): Promise<Buffer> {
 }
 
 async function decryptRaw(call: DecryptCall): Promise<Buffer> {
-  const result = await decrypt(call, { mechanism: ckm.rsaX509 });
+  const result = await decrypt(call, mechanismBytes(ckm.rsaX509));
   const missing = call.ciphertext.length - result.length;
   if (missing === 0) return result;
   // Some tokens strip leading zeros from an integer.
@@ -94,7 +95,7 @@ async function decryptRaw(call: DecryptCall): Promise<Buffer> {
 }
 
 /** null: the token found the ciphertext bad. */
-async function decryptOrBad(call: DecryptCall, mechanism: CkMechanism): Promise<Buffer | null> {
+async function decryptOrBad(call: DecryptCall, mechanism: Uint8Array): Promise<Buffer | null> {
   try {
     return await decrypt(call, mechanism);
   } catch (error) {
@@ -104,20 +105,12 @@ async function decryptOrBad(call: DecryptCall, mechanism: CkMechanism): Promise<
   }
 }
 
-async function decrypt(
-  { library, session, key, ciphertext, authenticate }: DecryptCall,
-  mechanism: CkMechanism,
+/** @throws TokenFailure */
+function decrypt(
+  { module, session, key, ciphertext, authenticate }: DecryptCall,
+  mechanism: Uint8Array,
 ): Promise<Buffer> {
-  library.C_DecryptInit(session.handle, mechanism, key);
-  await authenticate?.(session.handle);
-  const input = copyForCall(ciphertext);
-  const output = Buffer.alloc(ciphertext.length);
-  try {
-    return await library.C_DecryptAsync(session.handle, input, output);
-  } catch (error) {
-    wipe(output);
-    throw error;
-  } finally {
-    wipe(input);
-  }
+  const outputLength = ciphertext.length;
+  const operation = { module, session: session.handle, key, mechanism, input: ciphertext, outputLength };
+  return operateAside('decrypt', operation, authenticate);
 }

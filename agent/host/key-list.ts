@@ -129,7 +129,7 @@ export class KeyList {
       const unchecked = { ...planSignature(candidate, this.#token.mechanisms, request), verify: undefined };
       const pace = candidate.algorithm === 'rsa' ? undefined : this.#table.paceOf(object);
       return this.#runner.tentatively(({ handle }) =>
-        signInSession(this.#token.library, handle, object.handle, unchecked, pace),
+        signInSession(this.#token.loaded, handle, object.handle, unchecked, pace),
       );
     };
     return proveKey(object, publicKey, signSample);

@@ -51,7 +51,7 @@ export class Login {
   async #withTaken<T>(pin: Buffer, use: (authenticate: Authenticate) => Promise<T>): Promise<T> {
     try {
       return await use(async (session) => {
-        const rv = await native.login(this.#token.modulePath, session, cku.contextSpecific, pin);
+        const rv = await native.login(this.#token.loaded, session, cku.contextSpecific, pin);
         if (rv !== pkcs11js.CKR_OK) throw Object.assign(tokenFailure(rv), { atLogin: true });
         await this.#authenticated();
       });
@@ -82,7 +82,7 @@ export class Login {
     this.#token.refresh();
     await this.#renewStaleSessions();
     const rv = await this.#runner.once(({ handle }) =>
-      native.login(this.#token.modulePath, handle, cku.user, pin).then(accept),
+      native.login(this.#token.loaded, handle, cku.user, pin).then(accept),
     );
     return { already: rv === pkcs11js.CKR_USER_ALREADY_LOGGED_IN };
   }

@@ -23,6 +23,11 @@ export const hashMechanisms = {
   sha512: { ckm: 0x270, mgf: 4 },
 } as const satisfies Record<HashName, { ckm: number; mgf: number }>;
 
+/** As native.signInit takes it. */
+export function mechanismBytes(type: number, ...parameter: number[]): Buffer {
+  return Buffer.from(BigUint64Array.from([type, ...parameter], BigInt).buffer);
+}
+
 const ckf = { decrypt: 0x200, sign: 0x800 } as const;
 
 /** token: its own padding. host: padded here, with CKM_RSA_X_509 inside. undefined: impossible. */

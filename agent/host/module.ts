@@ -4,6 +4,7 @@
  */
 import pkcs11js, { type Handle, type PKCS11 } from 'pkcs11js';
 import { AgentError, formatPkcs11Uri, matchesPkcs11Uri, parsePkcs11Uri } from '@keyagent/protocol';
+import { native, type LoadedModule } from '../native/index.js';
 import { refuseUnsafeModule } from '../unsafe-file.js';
 import { TokenFailure, rvOf, translate } from './ckr.js';
 import type { TokenInfo } from './host-protocol.js';
@@ -27,6 +28,8 @@ export interface LocatedToken {
 export class TokenModule {
   readonly path: string;
   readonly library: PKCS11;
+  /** The same, for the addon. */
+  readonly loaded: LoadedModule;
 
   /** @throws AgentError CONFIGURATION: others could change it, not there, not loadable, or not a PKCS#11 module */
   constructor(path: string) {
@@ -41,6 +44,7 @@ export class TokenModule {
       const reason = cause instanceof Error ? cause.message : 'unknown reason';
       throw new AgentError('CONFIGURATION', `cannot load ${path} as a PKCS#11 module: ${reason}`, { cause });
     }
+    this.loaded = native.loadedModule(path);
     try {
       this.library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
     } catch (cause) {

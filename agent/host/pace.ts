@@ -4,10 +4,11 @@
  */
 
 /** Microseconds. A round trip through libuv's pool took 50 to 110 where it was measured. */
-const shortMax = 100;
-const samples = 3;
+const shortMax = 150;
+/** The first ones find their code and the token's in no cache. */
+const samples = 16;
 /** In a row: one late operation is the scheduler's doing, several are the token's. */
-const lateMax = 8;
+const lateMax = { sample: 3, later: 8 } as const;
 
 export class Pace {
   #measured = 0;
@@ -16,7 +17,8 @@ export class Pace {
 
   /** Run the next operation synchronously? */
   get synchronous(): boolean {
-    return this.#late < lateMax && (this.#measured < samples || this.#best <= shortMax);
+    if (this.#measured < samples) return this.#late < lateMax.sample;
+    return this.#late < lateMax.later && this.#best <= shortMax;
   }
 
   /** @param microseconds what a synchronous operation took */

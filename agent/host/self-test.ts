@@ -43,24 +43,24 @@ export class SelfTest {
   }
 
   async #testPss({ object, publicKey }: Paired, hash: HashName): Promise<void> {
-    const { mechanisms, library } = this.#token;
+    const { mechanisms, loaded: module } = this.#token;
     if (mechanisms.route('rsa-pss', hash) !== 'token') return;
     const data = randomBytes(hashLength[hash]);
     const plan = planSignature(publicKey, mechanisms, { mechanism: 'rsa-pss', hash, data });
     const signature = await this.#runner.tentatively(({ handle }) =>
-      signInSession(library, handle, object.handle, plan, undefined),
+      signInSession(module, handle, object.handle, plan, undefined),
     );
     if (signature === undefined) mechanisms.refuse('rsa-pss', hash);
   }
 
   async #testOaep({ object, publicKey }: Paired, oaepHash: HashName): Promise<void> {
-    const { mechanisms, library } = this.#token;
+    const { mechanisms, loaded: module } = this.#token;
     if (mechanisms.route('rsa-oaep', oaepHash) !== 'token') return;
     const sample = randomBytes(sampleLength);
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     const ciphertext = publicEncrypt({ key: publicKey.key, oaepHash, padding }, sample);
     const plaintext = await this.#runner.tentatively((session) =>
-      decryptOaep({ library, session, key: object.handle, ciphertext, route: 'token' }, oaepHash),
+      decryptOaep({ module, session, key: object.handle, ciphertext, route: 'token' }, oaepHash),
     );
     if (plaintext?.equals(sample) !== true) mechanisms.refuse('rsa-oaep', oaepHash);
   }

@@ -86,7 +86,7 @@ export class TokenHost {
       const plan = planSignature(key.publicKey, this.#token.mechanisms, params);
       const pace = key.publicKey.algorithm === 'rsa' ? undefined : key.pace;
       return this.#runner.withKey(key, (session, handle) =>
-        signInSession(this.#token.library, session.handle, handle, plan, pace, authenticate),
+        signInSession(this.#token.loaded, session.handle, handle, plan, pace, authenticate),
       );
     });
     return { signature };

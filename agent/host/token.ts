@@ -4,6 +4,7 @@
  */
 import pkcs11js, { type Handle, type PKCS11 } from 'pkcs11js';
 import { AgentError } from '@keyagent/protocol';
+import type { LoadedModule } from '../native/index.js';
 import { tokenFailure, translate } from './ckr.js';
 import type { HostParams, TokenInfo } from './host-protocol.js';
 import { TokenMechanisms } from './mechanisms.js';
@@ -52,8 +53,8 @@ export class Token {
     return this.#located.info;
   }
 
-  get modulePath(): string {
-    return this.#module.path;
+  get loaded(): LoadedModule {
+    return this.#module.loaded;
   }
 
   /** Asks the token itself. @throws AgentError TOKEN_ABSENT, also when another token took its place */

@@ -10,7 +10,7 @@
 #define NAPI_VERSION 8
 #include <node_api.h>
 
-enum { KA_ARGUMENTS_MAX = 5 };
+enum { KA_ARGUMENTS_MAX = 6 };
 
 /** Exactly `count` arguments, at most KA_ARGUMENTS_MAX. */
 bool ka_arguments_get(napi_env env, napi_callback_info info, size_t count, napi_value *values);

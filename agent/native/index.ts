@@ -14,6 +14,30 @@ export interface PeerCredentials {
   readonly groups: readonly number[];
 }
 
+/** Kept by the addon. */
+export interface LoadedModule {
+  readonly __loadedModule: unique symbol;
+}
+
+/** @param mechanism CK_MECHANISM_TYPE and its parameter: words of 8 native-endian bytes, none of them a pointer */
+type Begin = (module: LoadedModule, session: Uint8Array, mechanism: Uint8Array, key: Uint8Array) => number;
+
+/**
+ * Begins and ends an operation.
+ * @param mechanism    as in Begin; null, as the key is then: it is begun already
+ * @param input        is copied
+ * @param outputLength of the longest result, bytes, at most 2048
+ * @returns the result, or a CK_RV why there is none
+ */
+type Operate<R> = (
+  module: LoadedModule,
+  session: Uint8Array,
+  mechanism: Uint8Array | null,
+  key: Uint8Array | null,
+  input: Uint8Array,
+  outputLength: number,
+) => R;
+
 export interface Native {
   /** @param fd a connected Unix socket. Throws an Error with `code` (ENOTCONN, ...). */
   peerCredentials(fd: number): PeerCredentials;
@@ -57,14 +81,26 @@ export interface Native {
   readSecret(fd: number): Buffer;
   /** Writes a 2-byte big-endian length and the secret to fd, blocking. The caller wipes `secret`. */
   writeSecret(fd: number, secret: Uint8Array): void;
+  /** A module that pkcs11js has loaded, by the same path. Throws an Error when it has not. */
+  loadedModule(path: string): LoadedModule;
   /**
-   * C_Login in the module that pkcs11js has loaded (same path), on a thread of its own.
-   * @param session 8-byte native-endian handle
+   * C_Login, on a thread of its own.
+   * @param session 8-byte native-endian handle, as pkcs11js has them; so are all sessions and keys here
    * @param user    CKU_
    * @param pin     unchanged until the promise settles; null: a NULL PIN
    * @returns CK_RV, which may be any error of C_Login
    */
-  login(modulePath: string, session: Uint8Array, user: number, pin: Uint8Array | null): Promise<number>;
+  login(module: LoadedModule, session: Uint8Array, user: number, pin: Uint8Array | null): Promise<number>;
+  /** C_SignInit, on this thread. @returns CK_RV */
+  readonly signInit: Begin;
+  /** C_DecryptInit, on this thread. @returns CK_RV */
+  readonly decryptInit: Begin;
+  /** C_SignInit and C_Sign, on this thread. */
+  readonly sign: Operate<Buffer | number>;
+  /** The same, on a thread of libuv's pool. */
+  readonly signAside: Operate<Promise<Buffer | number>>;
+  /** C_DecryptInit and C_Decrypt, on a thread of libuv's pool. The caller wipes the plaintext. */
+  readonly decryptAside: Operate<Promise<Buffer | number>>;
   /**
    * EME-PKCS1-v1_5 unpadding of a TLS premaster in constant time (RFC 5246 7.4.7.1).
    * @param em        encoded message, modulus length, leading zeros kept

@@ -1,20 +1,16 @@
 /* login: C_Login on a thread of libuv's pool, with a PIN, or with a NULL PIN for a protected authentication
  * path (PKCS#11 v2.40 C_Login). */
-#define _DEFAULT_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "exports.h"
-#include "pkcs11_abi.h"
+#include "module.h"
 #include "secret.h"
 
 struct ka_login {
     napi_async_work work;
     napi_deferred deferred;
-    void *module;
     const CK_FUNCTION_LIST *functions;
     CK_SESSION_HANDLE session;
     CK_ULONG user;
@@ -28,7 +24,6 @@ struct ka_login {
 static void login_free(napi_env env, struct ka_login *login) {
     if (login->work != NULL) napi_delete_async_work(env, login->work);
     if (login->pin_ref != NULL) napi_delete_reference(env, login->pin_ref);
-    if (login->module != NULL) dlclose(login->module);
     free(login);
 }
 
@@ -48,22 +43,6 @@ static void login_complete(napi_env env, napi_status status, void *data) {
     login_free(env, login);
 }
 
-/* RTLD_NOLOAD: the module is the one that is already in this process, or none. */
-static const char *module_find(struct ka_login *login, const char *path) {
-    CK_C_GetFunctionList get_function_list;
-    CK_FUNCTION_LIST *functions = NULL;
-    login->module = dlopen(path, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
-    if (login->module == NULL) return "the module is not loaded";
-    /* ISO C has no conversion from an object pointer to a function pointer; POSIX dlsym(3) relies on it. */
-    void *symbol = dlsym(login->module, "C_GetFunctionList");
-    if (symbol == NULL) return "the module has no C_GetFunctionList";
-    memcpy(&get_function_list, &symbol, sizeof get_function_list);
-    if (get_function_list(&functions) != CKR_OK || functions == NULL || functions->C_Login == NULL)
-        return "the module gives no function list";
-    login->functions = functions;
-    return NULL;
-}
-
 static bool pin_argument(napi_env env, napi_value value, struct ka_login *login) {
     napi_valuetype type;
     if (napi_typeof(env, value, &type) == napi_ok && type == napi_null) return true;
@@ -73,23 +52,16 @@ static bool pin_argument(napi_env env, napi_value value, struct ka_login *login)
 
 static bool login_arguments(napi_env env, napi_callback_info info, struct ka_login *login) {
     napi_value arguments[4];
-    char path[PATH_MAX];
-    const uint8_t *session;
-    size_t session_len;
     int32_t user;
 
     if (!ka_arguments_get(env, info, 4, arguments) ||
-        !ka_argument_string(env, arguments[0], "modulePath", path, sizeof path) ||
-        !ka_argument_bytes(env, arguments[1], "session", sizeof login->session, sizeof login->session,
-                           &session, &session_len) ||
+        !ka_argument_module(env, arguments[0], &login->functions) ||
+        !ka_argument_handle(env, arguments[1], "session", &login->session) ||
         !ka_argument_integer(env, arguments[2], "user", CKU_USER, CKU_CONTEXT_SPECIFIC, &user) ||
         !pin_argument(env, arguments[3], login))
         return false;
     login->user = (CK_ULONG)user;
-    memcpy(&login->session, session, sizeof login->session);
-    const char *failure = module_find(login, path);
-    if (failure != NULL) napi_throw_error(env, "ERR_MODULE", failure);
-    return failure == NULL;
+    return true;
 }
 
 napi_value ka_login(napi_env env, napi_callback_info info) {

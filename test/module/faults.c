@@ -54,6 +54,8 @@ static void word_parse(const char *word, struct fault *fault, struct condition *
         fault->flags_and = strtoul(value, NULL, 0);
     } else if (has_prefix(word, "serial=", &value)) {
         snprintf(fault->serial, sizeof fault->serial, "%s", value);
+    } else if (has_prefix(word, "length=", &value)) {
+        fault->length = strtoul(value, NULL, 0);
     } else if (strcmp(word, "corrupt=1") == 0) {
         fault->corrupt = true;
     } else if (strcmp(word, "abort=1") == 0) {

@@ -7,6 +7,7 @@
  *     C_Sign skip=2 rv=0x30           from the third call on
  *     C_Login sleep_ms=30000          wait, then call
  *     C_Sign corrupt=1                flip a bit of the result (C_Sign, C_Decrypt)
+ *     C_Sign length=4096              say that the result is so long (C_Sign, C_Decrypt)
  *     C_Sign abort=1                  end the process by SIGABRT
  *     C_GetTokenInfo flags|=0x20000   set bits in the flags (also C_GetSlotInfo, C_GetMechanismInfo)
  *     C_GetTokenInfo flags&=0xfffe    clear bits
@@ -29,6 +30,8 @@ struct fault {
     unsigned long rv;
     unsigned long sleep_ms;
     bool corrupt;
+    /* 0: as it is */
+    unsigned long length;
     bool abort;
     bool require_null;
     bool close_all;

@@ -78,6 +78,18 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
     });
   }
 
+  test('a result that is longer than it can be is an error, and nothing beyond its end is read', async () => {
+    const { host, faults } = await unlock(1);
+    for (const [label, params] of [
+      ['ec', ecdsa],
+      ['rsa', pkcs1],
+    ] as const) {
+      faults.set('C_Sign length=1000000 count=1');
+      await assert.rejects(host.sign(label, params), { code: 'TOKEN_ERROR', ckr: 'CKR_GENERAL_ERROR' });
+      assert.ok(await signAndVerify(host, label, params));
+    }
+  });
+
   for (const name of [
     'CKR_SESSION_HANDLE_INVALID 0xb3',
     'CKR_SESSION_CLOSED 0xb0',

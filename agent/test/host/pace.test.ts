@@ -12,6 +12,7 @@ void describe('the pace of a key', () => {
   test('is measured by its first operations', () => {
     assert.equal(paceAfter().synchronous, true);
     assert.equal(paceAfter(900, 900).synchronous, true);
+    assert.equal(paceAfter(...Array<number>(15).fill(200)).synchronous, true);
   });
 
   test('is short if the best of them is: the first ones are slow for other reasons', () => {
@@ -19,7 +20,11 @@ void describe('the pace of a key', () => {
   });
 
   test('is long if none of them is short', () => {
-    assert.equal(paceAfter(300, 300, 300).synchronous, false);
+    assert.equal(paceAfter(...Array<number>(16).fill(200)).synchronous, false);
+  });
+
+  test('is long if the first three are far from short', () => {
+    assert.equal(paceAfter(5000, 5000, 5000).synchronous, false);
   });
 
   test('bears single late operations', () => {

@@ -1,4 +1,4 @@
-/** A token at a distance: 5 ms for each operation, 32 sessions, half of them in each of two hosts. What the agent adds must not show. */
+/** A token at a distance: 5 ms for each operation, 32 sessions. What the agent adds must not show. */
 import type { Cleanup } from '../../support/cleanup.js';
 import { scratchFolder } from '../../support/scratch.js';
 import { testModule } from '../../support/test-module.js';
@@ -7,7 +7,6 @@ import type { Figure } from '../figure.js';
 import { rate, runSigner, type Signed } from '../signer.js';
 
 const latencyUs = 5000;
-const hosts = 2;
 const sessions = 32;
 const clientThreads = 64;
 
@@ -16,11 +15,7 @@ export async function slowTokenFigures(
   { rounds, ms }: { rounds: number; ms: number },
 ): Promise<Figure[]> {
   const field = await makeField(cleanup, {
-    tokenSettings: {
-      module: testModule(scratchFolder(cleanup), 'latency-pkcs11.so'),
-      hosts,
-      sessions: sessions / hosts,
-    },
+    tokenSettings: { module: testModule(scratchFolder(cleanup), 'latency-pkcs11.so'), sessions },
     moduleEnv: { KEYAGENT_BENCH_LATENCY_US: String(latencyUs) },
   });
   const { keyagent } = field.ways('p256');
@@ -31,7 +26,7 @@ export async function slowTokenFigures(
   return [
     {
       id: 'slow-token-throughput',
-      title: 'A token of 5 ms, 32 sessions in two hosts, 64 client threads: share of 6,400/s',
+      title: 'A token of 5 ms and 32 sessions, 64 client threads: share of 6,400/s',
       unit: 'share',
       rounds,
       contenders: [{ name: 'keyagent', measure: async () => rate(await run()) / idealRate }],
