@@ -42,11 +42,13 @@ export function rsaPublicKey(modulus: Uint8Array, exponent: Uint8Array): PublicK
 /** @param point CKA_EC_POINT: a DER OCTET STRING; some tokens leave the wrapping out */
 export function ecPublicKey(params: Uint8Array, point: Uint8Array): PublicKey {
   const paramsHex = Buffer.from(params).toString('hex');
-  if (!curves.some(({ oid }) => oid === paramsHex)) {
-    throw new UnusableKeyError(otherCurve);
-  }
+  const curve = curves.find(({ oid }) => oid === paramsHex);
+  if (curve === undefined) throw new UnusableKeyError(otherCurve);
   const algorithm = encodeDer(tag.sequence, ecPublicKeyOid, params);
-  return spkiPublicKey(subjectPublicKeyInfo(algorithm, decodeDer(point, tag.octetString) ?? point));
+  // An uncompressed point begins as an OCTET STRING does, and one in 256 of P-256 goes on like one.
+  const isRaw = point.length === 1 + 2 * Math.ceil(curve.bits / 8);
+  const raw = isRaw ? point : (decodeDer(point, tag.octetString) ?? point);
+  return spkiPublicKey(subjectPublicKeyInfo(algorithm, raw));
 }
 
 export function ed25519PublicKey(params: Uint8Array, point: Uint8Array): PublicKey {

@@ -39,6 +39,17 @@ void describe('a public key out of attributes', () => {
     });
   }
 
+  test('a raw P-256 point that looks like a wrapping is taken as it is', () => {
+    const [, namedCurve, oid] = curves[0];
+    let point: Buffer;
+    let key: KeyObject;
+    do {
+      key = generateKeyPairSync('ec', { namedCurve }).publicKey;
+      point = pointOf(key);
+    } while (decodeDer(point, tag.octetString) === undefined);
+    assert.deepEqual(ecPublicKey(Buffer.from(oid, 'hex'), point).spki, spkiOf(key));
+  });
+
   const params = {
     oid: '06032b6570',
     'older oid': '06092b06010401da470f01',
