@@ -36,6 +36,8 @@ export class FakeAgent {
   /** Everything that was asked, hello and prompt left out; a PIN as text. */
   readonly asked: [face: 'client' | 'control', method: Method, params: Record<string, unknown>][] = [];
   answers: Answers = {};
+  /** It answers a stop, and does not end. */
+  isStuck = false;
   readonly #servers: Server[] = [];
   readonly #open = new Set<Socket>();
 
@@ -64,7 +66,7 @@ export class FakeAgent {
           const request = decodeIncoming(body, face);
           // That an operator is being asked: answered when the token is unlocked, which no test here waits for.
           if (isRequest(request) && request.method !== 'prompt') socket.write(this.#answer(face, request));
-          if (request.method === 'stop') socket.end();
+          if (request.method === 'stop' && !this.isStuck) socket.end();
         }
       });
     });

@@ -236,4 +236,17 @@ describe('keyagent for operators', () => {
       ],
     );
   });
+
+  it('stop tells of an agent that does not end', async (t) => {
+    agent.answers.stop = () => ({});
+    agent.isStuck = true;
+    t.after(() => (agent.isStuck = false));
+    t.mock.method(AbortSignal, 'timeout', () => AbortSignal.abort());
+    const { status: exit, stderr } = await keyagent(agent, ['stop']);
+    assert.equal(
+      stderr,
+      'keyagent: the agent stops, but has not ended in 30 s; wait, or end it with SIGKILL\n',
+    );
+    assert.equal(exit, 75);
+  });
 });
