@@ -127,7 +127,7 @@ export class KeyList {
       if (this.#token.mechanisms.route(request.mechanism, request.hash) === undefined) return undefined;
       // The candidate may be the wrong key: a signature that it does not verify is an answer here, not a fault.
       const unchecked = { ...planSignature(candidate, this.#token.mechanisms, request), verify: undefined };
-      const pace = candidate.algorithm === 'rsa' ? undefined : this.#table.paceOf(object);
+      const pace = this.#table.paceOf(object);
       return this.#runner.tentatively(({ handle }) =>
         signInSession(this.#token.loaded, handle, object.handle, unchecked, pace),
       );

@@ -3,9 +3,10 @@
  * the key asks for a PIN at every use, that comes between the two.
  */
 import pkcs11js, { type Handle } from 'pkcs11js';
-import { native, type LoadedModule } from '../native/index.js';
+import { native, type LoadedModule, type Outcome } from '../native/index.js';
 import { tokenFailure } from './ckr.js';
 import type { Authenticate } from './login.js';
+import type { Pace } from './pace.js';
 
 export interface Operation {
   readonly module: LoadedModule;
@@ -17,6 +18,8 @@ export interface Operation {
   readonly input: Uint8Array;
   /** Of the longest result, bytes. */
   readonly outputLength: number;
+  /** Told how long it took. */
+  readonly pace?: Pace | undefined;
 }
 
 const calls = {
@@ -25,26 +28,29 @@ const calls = {
 } as const;
 
 /** C_SignInit and C_Sign, while everybody else waits. @throws TokenFailure */
-export function signNow({ module, session, mechanism, key, input, outputLength }: Operation): Buffer {
-  return resultOf(native.sign(module, session, mechanism, key, input, outputLength));
+export function signNow(operation: Operation): Buffer {
+  const { module, session, mechanism, key, input, outputLength } = operation;
+  return resultOf(native.sign(module, session, mechanism, key, input, outputLength), operation);
 }
 
 /** On a thread of libuv's pool. @throws TokenFailure */
 export async function operateAside(
   use: 'sign' | 'decrypt',
-  { module, session, mechanism, key, input, outputLength }: Operation,
+  operation: Operation,
   authenticate?: Authenticate,
 ): Promise<Buffer> {
+  const { module, session, mechanism, key, input, outputLength } = operation;
   const { init, aside } = calls[use];
   if (authenticate === undefined)
-    return resultOf(await aside(module, session, mechanism, key, input, outputLength));
+    return resultOf(await aside(module, session, mechanism, key, input, outputLength), operation);
   const rv = init(module, session, mechanism, key);
   if (rv !== pkcs11js.CKR_OK) throw tokenFailure(rv);
   await authenticate(session);
-  return resultOf(await aside(module, session, null, null, input, outputLength));
+  return resultOf(await aside(module, session, null, null, input, outputLength), operation);
 }
 
-function resultOf(result: Buffer | number): Buffer {
+function resultOf([result, microseconds]: Outcome, { pace }: Operation): Buffer {
   if (typeof result === 'number') throw tokenFailure(result);
+  pace?.record(microseconds);
   return result;
 }

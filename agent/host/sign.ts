@@ -6,7 +6,7 @@ import type { Handle } from 'pkcs11js';
 import type { LoadedModule } from '../native/index.js';
 import { wrongResult } from './ckr.js';
 import type { Authenticate } from './login.js';
-import { operateAside, signNow, type Operation } from './operation.js';
+import { operateAside, signNow } from './operation.js';
 import type { Pace } from './pace.js';
 import type { SignPlan } from './sign-plan.js';
 import { wipe } from './wipe.js';
@@ -24,10 +24,10 @@ export async function signInSession(
   authenticate?: Authenticate,
 ): Promise<Buffer> {
   const { mechanism, input, signatureLength: outputLength } = plan;
-  const operation = { module, session, key, mechanism, input, outputLength };
+  const operation = { module, session, key, mechanism, input, outputLength, pace };
   const signature =
-    authenticate === undefined && pace?.synchronous === true
-      ? signMeasured(operation, pace)
+    authenticate === undefined && pace?.isShort === true
+      ? signNow(operation)
       : await operateAside('sign', operation, authenticate);
   try {
     requireRight(signature, plan);
@@ -41,11 +41,4 @@ export async function signInSession(
 function requireRight(signature: Buffer, { signatureLength, verify }: SignPlan): void {
   if (signature.length !== signatureLength) throw wrongResult('a signature of the wrong length');
   if (verify?.(signature) === false) throw wrongResult('a signature that does not verify was withheld');
-}
-
-function signMeasured(operation: Operation, pace: Pace): Buffer {
-  const startedAt = performance.now();
-  const signature = signNow(operation);
-  pace.record((performance.now() - startedAt) * 1000);
-  return signature;
 }

@@ -84,9 +84,8 @@ export class TokenHost {
     const signature = await this.#login.withPin(params.pin, (authenticate) => {
       const key = this.#usableKey(params);
       const plan = planSignature(key.publicKey, this.#token.mechanisms, params);
-      const pace = key.publicKey.algorithm === 'rsa' ? undefined : key.pace;
       return this.#runner.withKey(key, (session, handle) =>
-        signInSession(this.#token.loaded, session.handle, handle, plan, pace, authenticate),
+        signInSession(this.#token.loaded, session.handle, handle, plan, key.pace, authenticate),
       );
     });
     return { signature };

@@ -22,12 +22,14 @@ export interface LoadedModule {
 /** @param mechanism CK_MECHANISM_TYPE and its parameter: words of 8 native-endian bytes, none of them a pointer */
 type Begin = (module: LoadedModule, session: Uint8Array, mechanism: Uint8Array, key: Uint8Array) => number;
 
+export type Outcome = readonly [result: Buffer | number, microseconds: number];
+
 /**
  * Begins and ends an operation.
  * @param mechanism    as in Begin; null, as the key is then: it is begun already
  * @param input        is copied
  * @param outputLength of the longest result, bytes, at most 2048
- * @returns the result, or a CK_RV why there is none
+ * @returns the result, or a CK_RV why there is none; and how long the module took, microseconds
  */
 type Operate<R> = (
   module: LoadedModule,
@@ -96,11 +98,11 @@ export interface Native {
   /** C_DecryptInit, on this thread. @returns CK_RV */
   readonly decryptInit: Begin;
   /** C_SignInit and C_Sign, on this thread. */
-  readonly sign: Operate<Buffer | number>;
+  readonly sign: Operate<Outcome>;
   /** The same, on a thread of libuv's pool. */
-  readonly signAside: Operate<Promise<Buffer | number>>;
+  readonly signAside: Operate<Promise<Outcome>>;
   /** C_DecryptInit and C_Decrypt, on a thread of libuv's pool. The caller wipes the plaintext. */
-  readonly decryptAside: Operate<Promise<Buffer | number>>;
+  readonly decryptAside: Operate<Promise<Outcome>>;
   /**
    * EME-PKCS1-v1_5 unpadding of a TLS premaster in constant time (RFC 5246 7.4.7.1).
    * @param em        encoded message, modulus length, leading zeros kept

@@ -1,10 +1,11 @@
 /* signInit, decryptInit, sign, signAside, decryptAside: the calls that make one operation of PKCS#11, in one
  * step, on this thread or on one of libuv's pool (PKCS#11 v2.40 C_SignInit, C_Sign, C_DecryptInit,
  * C_Decrypt). */
-#define _DEFAULT_SOURCE /* explicit_bzero */
+#define _DEFAULT_SOURCE /* explicit_bzero, clock_gettime */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "exports.h"
 #include "module.h"
@@ -34,6 +35,7 @@ struct operation {
     CK_RV(*finish)
     (CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len);
     CK_RV rv;
+    double microseconds;
     napi_async_work work;
     napi_deferred deferred;
     CK_ULONG out_len;
@@ -57,9 +59,17 @@ static CK_RV finish(struct operation *operation) {
     return rv == CKR_OK && operation->out_len > capacity ? CKR_GENERAL_ERROR : rv;
 }
 
+static double now_microseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
 static void run(struct operation *operation) {
+    const double started = now_microseconds();
     operation->rv = operation->is_begun ? CKR_OK : begin(&operation->beginning);
     if (operation->rv == CKR_OK) operation->rv = finish(operation);
+    operation->microseconds = now_microseconds() - started;
 }
 
 static void operation_free(struct operation *operation) {
@@ -127,13 +137,21 @@ static napi_value rv_new(napi_env env, CK_RV rv) {
     return napi_create_int64(env, (int64_t)rv, &result) == napi_ok ? result : NULL;
 }
 
-/* @return the result or the CK_RV; NULL with an exception pending */
+/* @return [the result or the CK_RV, microseconds]; NULL with an exception pending */
 static napi_value outcome(napi_env env, const struct operation *operation) {
     napi_value result;
-    if (operation->rv != CKR_OK) return rv_new(env, operation->rv);
-    if (napi_create_buffer_copy(env, operation->out_len, operation->out, NULL, &result) != napi_ok)
+    napi_value microseconds;
+    napi_value pair;
+    if (operation->rv != CKR_OK)
+        result = rv_new(env, operation->rv);
+    else if (napi_create_buffer_copy(env, operation->out_len, operation->out, NULL, &result) != napi_ok)
+        result = NULL;
+    if (result == NULL || napi_create_double(env, operation->microseconds, &microseconds) != napi_ok ||
+        napi_create_array_with_length(env, 2, &pair) != napi_ok ||
+        napi_set_element(env, pair, 0, result) != napi_ok ||
+        napi_set_element(env, pair, 1, microseconds) != napi_ok)
         return ka_throw_errno(env, ENOMEM, "result");
-    return result;
+    return pair;
 }
 
 static void operation_execute(napi_env env, void *data) {

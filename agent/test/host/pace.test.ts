@@ -8,30 +8,36 @@ function paceAfter(...microseconds: number[]): Pace {
   return pace;
 }
 
+const times = (count: number, microseconds: number): number[] => Array<number>(count).fill(microseconds);
+
 void describe('the pace of a key', () => {
-  test('is measured by its first operations', () => {
-    assert.equal(paceAfter().synchronous, true);
-    assert.equal(paceAfter(900, 900).synchronous, true);
-    assert.equal(paceAfter(...Array<number>(15).fill(200)).synchronous, true);
+  test('is long until it was measured', () => {
+    assert.equal(paceAfter().isShort, false);
+    assert.equal(paceAfter(...times(15, 60)).isShort, false);
+    assert.equal(paceAfter(...times(16, 60)).isShort, true);
   });
 
-  test('is short if the best of them is: the first ones are slow for other reasons', () => {
-    assert.equal(paceAfter(900, 300, 60).synchronous, true);
+  test('is short if the best of some is: the first ones are slow for other reasons', () => {
+    assert.equal(paceAfter(...times(7, 900), ...times(8, 200), 60).isShort, true);
   });
 
   test('is long if none of them is short', () => {
-    assert.equal(paceAfter(...Array<number>(16).fill(200)).synchronous, false);
-  });
-
-  test('is long if the first three are far from short', () => {
-    assert.equal(paceAfter(5000, 5000, 5000).synchronous, false);
+    assert.equal(paceAfter(...times(16, 200)).isShort, false);
   });
 
   test('bears single late operations', () => {
-    assert.equal(paceAfter(60, 60, 60, 900, 60, 900, 60, 900).synchronous, true);
+    const pace = paceAfter(...times(16, 60));
+    for (let i = 0; i < 100; i++) {
+      for (const one of [...times(7, 5000), 60]) pace.record(one);
+      assert.equal(pace.isShort, true);
+    }
   });
 
-  test('becomes long for good when the token becomes slow', () => {
-    assert.equal(paceAfter(60, 60, 60, ...Array<number>(8).fill(900)).synchronous, false);
+  test('becomes long at once when the token becomes slow', () => {
+    assert.equal(paceAfter(...times(20, 60), ...times(8, 5000)).isShort, false);
+  });
+
+  test('becomes short again when the token, or the machine, is as it was', () => {
+    assert.equal(paceAfter(...times(20, 60), ...times(30, 5000), ...times(32, 60)).isShort, true);
   });
 });
