@@ -61,19 +61,23 @@ const methodOf = (id: number): Method => (id === 1 ? 'hello' : 'sign');
 let directory: string;
 let server: Server;
 let dispatch: Dispatch;
+let stallMs: number;
 let connections: Connection[];
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'keyagent-connection-'));
   connections = [];
   dispatch = () => Promise.resolve({ signature: Buffer.from('s') });
+  stallMs = 60_000;
   server = createServer((socket) => {
     connections.push(
       new Connection(socket, peer, {
         face: 'client',
         dispatch: (...request) => dispatch(...request),
         agent: 'keyagent test',
-        stallMs: 200,
+        get stallMs() {
+          return stallMs;
+        },
         onDefect: () => undefined,
       }),
     );
@@ -183,6 +187,7 @@ test('more requests than may be in flight wait instead of failing', async () => 
 });
 
 test('a connection that never says hello is closed', async () => {
+  stallMs = 200;
   const asker = await requester();
   await asker.until(() => asker.closed);
   assert.equal(asker.received.length, 0);
@@ -192,6 +197,7 @@ test('a peer that never reads is closed and costs a bounded queue', async () => 
   dispatch = () => Promise.resolve({ signature: Buffer.alloc(limits.signature) });
   const asker = await requester(hello);
   await asker.replies(1);
+  stallMs = 200;
   asker.socket.pause();
   const flood = Buffer.concat(Array.from({ length: 20_000 }, (_, i) => encodeRequest(signRequest(i + 2))));
   asker.socket.write(flood);
