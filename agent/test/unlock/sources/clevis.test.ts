@@ -118,9 +118,11 @@ describe('clevis source', () => {
   it('ends at its deadline when a server accepts and says nothing, and leaves no process behind', async (t) => {
     const { url, connected } = await silentServer(t);
     const { file } = await source(tangJwe(await mkdtemp(`${directory}/keys-`), url));
+    t.mock.timers.enable({ apis: ['setTimeout'] });
     const pin = new ClevisSource(file, 1500).pin();
     const peer = await connected;
     const hungUp = new Promise<void>((resolve) => peer.once('close', () => resolve()));
+    t.mock.timers.tick(1500);
     await assert.rejects(pin, {
       code: 'SOURCE_FAILED',
       message: `clevis gave no PIN: it did not end in time; it needs Tang server ${url}`,

@@ -86,7 +86,8 @@ describe('keyring source', () => {
     }
   });
 
-  it('kills the child at its deadline, and no process shows the PIN meanwhile', async () => {
+  it('kills the child at its deadline, and no process shows the PIN meanwhile', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
     keyring.daemon.kill('SIGSTOP');
     try {
       const source = new KeyringSource(item, 1500);
@@ -100,6 +101,7 @@ describe('keyring source', () => {
       );
       assert.match(shown[0] ?? '', /keyring-child\.js\0set\0keyagent\0web/);
       for (const text of shown) assert.ok(!text.includes('hidden-pin-7531'));
+      t.mock.timers.tick(1500);
       await stored;
       await assert.rejects(readFile(`/proc/${child}/cmdline`), { code: 'ENOENT' });
     } finally {

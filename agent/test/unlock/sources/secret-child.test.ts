@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import {
   runSecretChild,
@@ -68,8 +68,8 @@ describe('a child that gives or takes a PIN', () => {
 
   it('is stopped at the deadline with all that it started', async (t) => {
     const { pids, file } = pidFile(t);
-    const script = `sleep 300 & echo $! > ${file}; echo waiting >&2; wait`;
-    const ending = await run(shell(script, { ownGroup: true }), { timeoutMs: 1000 });
+    const script = `echo waiting >&2; sleep 300 & echo $! > ${file}; wait`;
+    const ending = await runToDeadline(t, shell(script, { ownGroup: true }), file);
     assert.deepEqual(ending, { how: 'stopped', cause: undefined, complaint: ['waiting'] });
     await gone(pids());
   });
@@ -85,7 +85,7 @@ describe('a child that gives or takes a PIN', () => {
   it('is not waited for when one that it started left the group and keeps the pipes', async (t) => {
     const { pids, file } = pidFile(t);
     const script = `setsid sh -c 'echo $$ > ${file}; exec sleep 300' & wait`;
-    const ending = await run(shell(script, { ownGroup: true }), { timeoutMs: 1000 });
+    const ending = await runToDeadline(t, shell(script, { ownGroup: true }), file);
     assert.equal(ending.how, 'stopped');
     for (const pid of pids()) process.kill(pid, 'SIGKILL');
   });
@@ -118,6 +118,22 @@ describe('a child that gives or takes a PIN', () => {
     await gone(pids());
   });
 });
+
+/** The deadline comes once the child has written its pids, however long that takes it. */
+async function runToDeadline(
+  t: TestContext,
+  program: SecretChild,
+  file: string,
+): ReturnType<typeof runSecretChild> {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const running = run(program, { timeoutMs: 1000 });
+  while (!existsSync(file) || !readFileSync(file, 'utf8').endsWith('\n')) await setImmediate();
+  // What it said before is read in a turn of its own.
+  await setImmediate();
+  t.mock.timers.tick(1000);
+  t.mock.timers.reset();
+  return running;
+}
 
 /** A file that the child writes pids to. */
 function pidFile(t: TestContext): { file: string; pids(): number[] } {
