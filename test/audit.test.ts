@@ -64,7 +64,6 @@ function verify(agent: Agent, ...args: string[]): Promise<CommandResult> {
 
 test('every decision and every deed has a line, with who, what, by which rule and how long', async (t) => {
   const agent = await startAudited(cleanupAfter(t));
-  const pid = process.pid;
   await agent.mustKeyagent(signing, { input: message });
   const refused = await agent.keyagent(['sign', '--key', uri, '--alg', 'ed25519'], { input: message });
   assert.equal(refused.status, 65);
@@ -98,12 +97,14 @@ test('every decision and every deed has a line, with who, what, by which rule an
   const { uid, gid } = userInfo();
   const [signed = {}, , denied = {}] = lines.filter(({ event }) => event === 'sign' || event === 'decrypt');
   for (const line of [signed, denied]) assert.deepEqual([line.uid, line.gid], [uid, gid]);
-  assert.ok(Number(signed.pid) > pid, 'the pid of the command');
+  // Of the command, whose number may be smaller than ours: they begin anew after a while.
+  assert.ok(Number(signed.pid) > 1 && ![process.pid, agent.daemon.pid].includes(Number(signed.pid)));
   assert.equal(signed.mechanism, 'ecdsa');
   assert.match(String(signed.key), /^pkcs11:token=web;serial=[0-9a-f]+;object=www;id=/);
-  assert.ok(Number(signed.queue_us) >= 0 && Number(signed.queue_us) < 1e6);
+  // As long as the command may take, in microseconds.
+  assert.ok(Number(signed.queue_us) >= 0 && Number(signed.queue_us) < 6e7);
   assert.ok(
-    Number(signed.token_us) > 10 && Number(signed.token_us) < 1e7,
+    Number(signed.token_us) > 10 && Number(signed.token_us) < 6e7,
     `token_us ${String(signed.token_us)}`,
   );
   assert.equal(denied.token_us, undefined, 'what was denied never reached the token');
