@@ -43,7 +43,7 @@ async function site(t: TestContext, spec: Partial<DeploymentSpec> = {}): Promise
 type Status = Result<'status'>['tokens'][number];
 
 async function status(agent: Agent): Promise<Status> {
-  const { tokens } = JSON.parse(await agent.mustKeyagent(['status', '--json'])) as Result<'status'>;
+  const { tokens } = await agent.ask('status', {});
   const [web] = tokens;
   assert.ok(web !== undefined);
   return web;

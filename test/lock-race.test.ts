@@ -63,7 +63,7 @@ for (const hosts of [1, 2]) {
     const before = sleeps(agent, 'C_Login');
     const unlock = agent.keyagent(['unlock', '--stdin'], { input: `${token.pin}\n` });
     await waitFor('C_Login is under way', () => sleeps(agent, 'C_Login') === before + hosts);
-    await agent.mustKeyagent(['lock']);
+    await agent.ask('lock', {});
     assert.notEqual((await unlock).status, 0);
     assert.equal(await agent.tokenState('web'), 'locked');
     await assertStaysLocked(agent);
@@ -78,7 +78,7 @@ test('a lock during the automatic login after a host restart wins', async (t) =>
     moduleOf(agent).setFaults(slow);
     process.kill(hostOf(agent), 'SIGKILL');
     await waitFor(`${name} is under way`, () => sleeps(agent, name) > before);
-    await agent.mustKeyagent(['lock']);
+    await agent.ask('lock', {});
     moduleOf(agent).setFaults();
     await assertStaysLocked(agent);
     await agent.unlock();
@@ -169,7 +169,7 @@ test('a token that comes while the agent stops is not logged in: that would be c
   const spare = new CountingModule(own, hsm);
   agent.configure(({ token }) => Object.assign(token[1] ?? {}, spare.tokenSettings));
   spare.removeToken();
-  moduleOf(agent).setFaults('C_Sign sleep_ms=1500');
+  moduleOf(agent).setFaults('C_Sign sleep_ms=1000');
   await agent.start();
   assert.deepEqual([await agent.settled('web'), await agent.tokenState('spare')], ['unlocked', 'absent']);
   const before = sleeps(agent, 'C_Sign');

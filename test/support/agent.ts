@@ -1,8 +1,8 @@
 /** A real agent: starts build/bin/keyagentd and waits until its sockets answer; runs the keyagent command against it. */
-import { chmodSync, chownSync, existsSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
-import type { Result } from '@keyagent/protocol';
+import { connectCaller, type Method, type Params, type Result } from '@keyagent/protocol';
 import { serverUser } from './account.js';
 import { AgentHome, type AgentSpec } from './agent-home.js';
 import type { Cleanup } from './cleanup.js';
@@ -82,6 +82,17 @@ export class Agent extends AgentHome {
     }
   }
 
+  /** Asks as an operator's command does, without the time that a process takes to start. */
+  async ask<M extends Method>(method: M, params: Params<M>): Promise<Result<M>> {
+    const trustedUids = [statSync(this.controlSocket).uid];
+    const caller = await connectCaller(this.controlSocket, { trustedUids });
+    try {
+      return await caller.call(method, params);
+    } finally {
+      caller.close();
+    }
+  }
+
   /** State of a token as `keyagent status` says it. */
   async tokenState(label: string): Promise<string> {
     return (await this.#status(label)).state;
@@ -97,7 +108,7 @@ export class Agent extends AgentHome {
   }
 
   async #status(label: string): Promise<TokenStatus & { revoked: boolean }> {
-    const { revoked, tokens } = JSON.parse(await this.mustKeyagent(['status', '--json'])) as Status;
+    const { revoked, tokens } = await this.ask('status', {});
     const token = tokens.find(({ name }) => name === label);
     if (token === undefined) throw new Error(`the agent has no token ${label}`);
     return { ...token, revoked };
@@ -142,8 +153,7 @@ export async function startAgent(cleanup: Cleanup, spec: AgentSpec): Promise<Age
   return agent;
 }
 
-type Status = Result<'status'>;
-type TokenStatus = Status['tokens'][number];
+type TokenStatus = Result<'status'>['tokens'][number];
 
 /** Whether somebody accepts connections on a Unix socket. */
 export function accepts(socketPath: string): Promise<boolean> {
