@@ -93,10 +93,15 @@ struct fault fault_next(const char *function, unsigned long mechanism) {
     struct stat now;
     char line[LINE_MAX_LEN];
     const char *path = getenv("KEYAGENT_TEST_FAULT_FILE");
-    FILE *file = path == NULL ? NULL : fopen(path, "re");
-    if (file == NULL) return none;
+    if (path == NULL) return none;
 
+    /* Opened within the lock: a file that another has replaced since would start the counts anew. */
     pthread_mutex_lock(&lock);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        pthread_mutex_unlock(&lock);
+        return none;
+    }
     if (fstat(fileno(file), &now) == 0 && file_changed(&now)) {
         memset(calls_seen, 0, sizeof calls_seen);
         last_seen = now;

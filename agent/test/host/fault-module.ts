@@ -1,5 +1,5 @@
 /** The counting module around SoftHSM (test/module): makes calls fail, and tells which were made. */
-import { chmodSync, copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -33,7 +33,10 @@ export class FaultModule {
 
   /** Lines as test/module/faults.h says; none ends every fault. */
   set(...rules: string[]): void {
-    writeFileSync(this.#faultFile, rules.map((rule) => `${rule}\n`).join(''));
+    // At once: a host that looked while the file was being written would find none.
+    const next = `${this.#faultFile}.next`;
+    writeFileSync(next, rules.map((rule) => `${rule}\n`).join(''));
+    renameSync(next, this.#faultFile);
   }
 
   /** Calls of a function so far that returned, with any value or with one. */
