@@ -24,11 +24,7 @@ const message = 'a message of which nothing is written down';
 type Line = Record<string, unknown>;
 
 /** An agent whose log can be elsewhere; this user may sign. */
-async function startAudited(
-  cleanup: Cleanup,
-  audit: Record<string, string> = {},
-  agentSettings: Record<string, unknown> = {},
-): Promise<Agent> {
+async function startAudited(cleanup: Cleanup, audit: Record<string, string> = {}): Promise<Agent> {
   const folder = scratchFolder(cleanup);
   const hsm = new SoftHsm(folder, await makeAuthority(folder));
   const token = await hsm.makeToken('web', [{ label: 'www', type: 'EC:prime256v1' }]);
@@ -38,7 +34,6 @@ async function startAudited(
     hsm,
     tokens: [token],
     rules: [me],
-    agentSettings,
     counted: true,
   });
   const configuration = parse(readFileSync(agent.configFile, 'utf8'));
@@ -142,13 +137,17 @@ test('deeds of operators say who did what: unlock with its source, a wrong PIN, 
 });
 
 test('what nobody asked for has no uid: a host that ended and how, the login after it, an end by signal', async (t) => {
-  const agent = await startAudited(cleanupAfter(t), {}, { request_timeout_ms: 1000 });
+  const agent = await startAudited(cleanupAfter(t));
   const unlocks = (): number => linesOf(agent.auditFile).filter(({ event }) => event === 'unlock').length;
   const end = async (signal: 'SIGKILL' | 'SIGSTOP'): Promise<void> => {
     const [host = 0] = childrenOf(agent.daemon.pid);
     const before = unlocks();
+    if (signal === 'SIGSTOP') await agent.setRequestTimeout(1000);
     process.kill(host, signal);
-    if (signal === 'SIGSTOP') await agent.keyagent(signing, { input: message });
+    if (signal === 'SIGSTOP') {
+      await agent.keyagent(signing, { input: message });
+      await agent.setRequestTimeout(10_000);
+    }
     await waitFor('another host is logged in', () => unlocks() > before);
   };
   await end('SIGKILL');
@@ -157,7 +156,7 @@ test('what nobody asked for has no uid: a host that ended and how, the login aft
   assert.deepEqual(
     linesOf(agent.auditFile)
       .slice(3)
-      .filter(({ event }) => event !== 'sign')
+      .filter(({ event }) => event !== 'sign' && event !== 'reload')
       .map((line) => [line.event, line.token, line.ended ?? line.source, line.outcome, line.uid]),
     [
       ['host', 'web', 'signal SIGKILL', 'TOKEN_ERROR', undefined],

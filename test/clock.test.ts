@@ -81,7 +81,8 @@ for (const offset of [yearMs, -yearMs]) {
 }
 
 test('set back: a host that hangs is killed at its deadline all the same', async (t) => {
-  const { agent, setClock } = await site(t, { agentSettings: { request_timeout_ms: 1000 } });
+  const { agent, setClock } = await site(t, {});
+  await agent.setRequestTimeout(1000);
   const caller = await connectCaller(agent.socket);
   t.after(() => {
     caller.close();

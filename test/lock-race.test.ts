@@ -205,10 +205,10 @@ test('a host that hangs is killed at its deadline; status and the other token an
     spare: true,
     agent: {
       rules: [{ keys: 'pkcs11:', users: ['root', 'www-data'] }],
-      agentSettings: { request_timeout_ms: 1500 },
     },
   });
   const { agent } = deployment;
+  await agent.setRequestTimeout(1500);
   const caller = await connectCaller(agent.socket);
   t.after(() => {
     caller.close();

@@ -84,13 +84,13 @@ async function siteOnMount(t: TestContext): Promise<{
     agent: {
       counted: true,
       credential: true,
-      agentSettings: { request_timeout_ms: 1000 },
       preload: new URL('./support/hung-mount.js', import.meta.url).pathname,
       env: { KEYAGENT_TEST_HUNG_PATH: hungPath },
     },
   });
   const { counting } = agent;
   assert.ok(counting !== undefined);
+  await agent.setRequestTimeout(1000);
   return {
     agent,
     setHung: (hung) => {

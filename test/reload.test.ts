@@ -287,7 +287,8 @@ test('a token that is renamed during its login waits for the end of that, and ne
 });
 
 test('a login that did not end in time counts under the other name too', async (t) => {
-  const { agent } = await deployTwo(t, { counted: true, agentSettings: { request_timeout_ms: 500 } });
+  const { agent } = await deployTwo(t, { counted: true });
+  await agent.setRequestTimeout(500);
   await duringLogin(agent, () => process.kill(hostOf(agent, 'web'), 'SIGKILL'), 60_000);
   rename(agent, 'web', 'www');
   await reload(agent);
@@ -412,6 +413,6 @@ test('100 reloads under load lose no request and leave nothing behind', async (t
   assert.equal(await agent.settled('spare'), 'unlocked');
   await sign(caller, 'spare');
   await waitFor('no host is left over', () => hosts(agent).length === 2);
-  await waitFor('no descriptor is left over', () => descriptors() === before);
+  await waitFor('no descriptor is left over', () => descriptors() <= before);
   assert.doesNotMatch(agent.daemon.log, /MaxListenersExceeded|possible .* leak/i);
 });

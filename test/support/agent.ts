@@ -93,6 +93,12 @@ export class Agent extends AgentHome {
     }
   }
 
+  /** By a reload: a host has to open within it too, and a short one may end that of a fresh agent on a busy machine. */
+  async setRequestTimeout(ms: number): Promise<void> {
+    this.configure((tables) => (tables.agent.request_timeout_ms = ms));
+    await this.ask('reload', {});
+  }
+
   /** State of a token as `keyagent status` says it. */
   async tokenState(label: string): Promise<string> {
     return (await this.#status(label)).state;
