@@ -128,7 +128,7 @@ test('a user is served in turn with one whose flood fills the queue', { skip }, 
 
 test('so is a unit of the same user, where rules go by unit', { skip }, async (t) => {
   const cleanup = cleanupAfter(t);
-  const unit = (name: string) => `keyagent-test-${name}.service`;
+  const unit = (name: string) => `keyagent-test-${name}-${process.pid}.service`;
   const within = (name: string): Who => ({
     ...as(games),
     cgroup: makeCgroup(cleanup, `/system.slice/${unit(name)}`),

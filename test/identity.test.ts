@@ -14,7 +14,7 @@ import { deploy, type Deployment } from './support/deployment.js';
 import { childrenOf } from './support/proc.js';
 import { waitFor } from './support/wait.js';
 
-const unit = 'keyagent-test.service';
+const unit = `keyagent-test-${process.pid}.service`;
 const { uid, gid } = account('games');
 const games = { uid, gid, groups: [] };
 const skip =
@@ -60,7 +60,7 @@ test(
   { skip },
   async (t) => {
     const cleanup = cleanupAfter(t);
-    const program = '/tmp/keyagent-test-node';
+    const program = `/tmp/keyagent-test-node-${process.pid}`;
     const deployment = await deployFor(cleanup, program);
     copyFileSync(process.execPath, program);
     cleanup.after(() => {

@@ -23,7 +23,7 @@ const keys = [
 ] as const;
 const [wwwData, games, daemon] = [account('www-data'), account('games'), account('daemon')];
 const overflow = { name: 'nobody', group: 'nogroup', uid: 65534, gid: 65534 };
-const unit = 'keyagent-test.service';
+const unit = `keyagent-test-${process.pid}.service`;
 
 const rules = [
   { name: 'tls', keys: 'pkcs11:object=www', users: ['www-data'], purpose: 'tls-server' },
@@ -146,7 +146,7 @@ function peers(cleanup: Cleanup, { agent }: Deployment): Record<string, () => Pr
     ),
     'games in a cgroup of that name below another unit': as(
       alone(games),
-      `/system.slice/keyagent-other.service/${unit}`,
+      `/system.slice/keyagent-other-${process.pid}.service/${unit}`,
     ),
     'root in the unit': as(root, `/system.slice/${unit}`),
     'the overflow uid in the unit': as(alone(overflow), `/system.slice/${unit}`),

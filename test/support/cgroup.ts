@@ -1,5 +1,5 @@
 /** Cgroups that a test makes for its own processes, under the names that systemd would give them. */
-import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Cleanup } from './cleanup.js';
 import { waitFor } from './wait.js';
@@ -11,17 +11,15 @@ export function cgroupRoot(): string | undefined {
 }
 
 /**
- * Makes a cgroup and whatever is missing above it; what it made goes when the test ends.
+ * Makes a cgroup and whatever is missing above it; what it made goes when the test ends, unless others use it by then.
  * @param name  as in /proc/PID/cgroup: /system.slice/x.service
  * @returns its folder
  */
 export function makeCgroup(cleanup: Cleanup, name: string): string {
-  let folder = cgroupRoot();
-  if (folder === undefined) throw new Error('no cgroup2 is mounted');
-  for (const part of name.split('/').filter((each) => each !== '')) {
-    folder = path.join(folder, part);
-    makeOne(cleanup, folder);
-  }
+  const root = cgroupRoot();
+  if (root === undefined) throw new Error('no cgroup2 is mounted');
+  const folder = path.join(root, name);
+  makeOne(cleanup, folder);
   return folder;
 }
 
@@ -29,8 +27,13 @@ function makeOne(cleanup: Cleanup, folder: string): void {
   try {
     mkdirSync(folder);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT') throw error;
+    // Another test may just have removed what is above it.
+    makeOne(cleanup, path.dirname(folder));
+    makeOne(cleanup, folder);
+    return;
   }
   // A cgroup is busy until its last process is gone.
   cleanup.after(async () => {
@@ -43,7 +46,8 @@ function removed(folder: string): boolean {
     rmdirSync(folder);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+    // A slice may hold another test's cgroup.
+    return readdirSync(folder, { withFileTypes: true }).some((entry) => entry.isDirectory());
   }
 }
