@@ -97,6 +97,23 @@ test('each signature and each decryption takes one login of its own, also when m
   assert.match(await it.agent.mustKeyagent(['keys']), /object=www;\S+ +ec-p256 +256 +verified$/m);
 });
 
+test('a login for one use that fails, whatever the token calls it, is one and no more', async (t) => {
+  const it = await scene(t);
+  const uri = 'pkcs11:token=web;object=strict-rsa';
+  const ciphertext = publicEncrypt(
+    { key: publicKey(it, 'strict-rsa'), oaepHash: 'sha1' },
+    Buffer.from('secret'),
+  );
+  const decrypt = (): Promise<unknown> =>
+    it.caller.call('decrypt', { uri, alg: 'rsa-oaep-sha1', ciphertext });
+  // CKR_GENERAL_ERROR, which some tokens also say of a bad ciphertext.
+  setFaults(it, 'C_Login rv=0x5');
+  await assert.rejects(decrypt(), { code: 'TOKEN_ERROR' });
+  await assert.rejects(decrypt(), { code: 'PIN_BLOCKED' });
+  await assert.rejects(it.sign('strict'), { code: 'PIN_BLOCKED' });
+  assert.equal(it.newLogins(), 1);
+});
+
 test('no PIN stays in the host', async (t) => {
   const it = await scene(t);
   await it.sign('strict');

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import pkcs11js, { type Handle } from 'pkcs11js';
 import type { HashName } from '@keyagent/protocol';
 import { native, type LoadedModule } from '../native/index.js';
-import { rvOf } from './ckr.js';
+import { TokenFailure, rvOf } from './ckr.js';
 import type { HostParams } from './host-protocol.js';
 import type { Authenticate } from './login.js';
 import { ckm, hashMechanisms, mechanismBytes, type Route } from './mechanisms.js';
@@ -99,6 +99,8 @@ async function decryptOrBad(call: DecryptCall, mechanism: Uint8Array): Promise<B
   try {
     return await decrypt(call, mechanism);
   } catch (error) {
+    // That the PIN was given, and what became of it, counts whatever the token called it.
+    if (error instanceof TokenFailure && error.atLogin) throw error;
     if (!badCiphertext.includes(rvOf(error) ?? 0)) throw error;
     call.session.suspect = true;
     return null;

@@ -40,11 +40,11 @@ export class TokenModule {
     refuseUnsafeModule(path);
     try {
       this.library.load(path);
+      this.loaded = native.loadedModule(path);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : 'unknown reason';
       throw new AgentError('CONFIGURATION', `cannot load ${path} as a PKCS#11 module: ${reason}`, { cause });
     }
-    this.loaded = native.loadedModule(path);
     try {
       this.library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK });
     } catch (cause) {

@@ -4,7 +4,7 @@
  */
 import pkcs11js, { type Handle } from 'pkcs11js';
 import { native, type LoadedModule, type Outcome } from '../native/index.js';
-import { tokenFailure } from './ckr.js';
+import { tokenFailure, wrongResult } from './ckr.js';
 import type { Authenticate } from './login.js';
 import type { Pace } from './pace.js';
 
@@ -50,7 +50,8 @@ export async function operateAside(
 }
 
 function resultOf([result, microseconds]: Outcome, { pace }: Operation): Buffer {
+  pace?.record(microseconds, typeof result !== 'number');
   if (typeof result === 'number') throw tokenFailure(result);
-  pace?.record(microseconds);
+  if (result === null) throw wrongResult('a result longer than it can be');
   return result;
 }

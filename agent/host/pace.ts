@@ -5,15 +5,14 @@
 
 /** Microseconds. A round trip through libuv's pool took 50 to 110 where it was measured, and its own part is more on a cold thread. */
 const shortMax = 150;
-/** Of so many the fastest counts: the scheduler is late more often than the token. */
+/** Of so many the median counts: the scheduler makes one or the other late. */
 const samples = 16;
-/** In a row: one late operation is the scheduler's doing, several are the token's. */
-const lateMax = 8;
+/** So many late ones in a row are the token's doing; they held up everybody. */
+const lateMax = 3;
 
 export class Pace {
   #isShort = false;
-  #measured = 0;
-  #best = Infinity;
+  #measured: number[] = [];
   #late = 0;
 
   /** Run the next operation on the event loop? Not before some were measured: nobody knows yet how long it takes. */
@@ -21,19 +20,25 @@ export class Pace {
     return this.#isShort;
   }
 
-  /** @param microseconds what an operation took */
-  record(microseconds: number): void {
-    this.#measured++;
-    this.#best = Math.min(this.#best, microseconds);
+  /**
+   * @param microseconds what an operation took
+   * @param succeeded    a token may be quick to refuse
+   */
+  record(microseconds: number, succeeded = true): void {
+    if (!succeeded && microseconds <= shortMax) return;
+    this.#measured.push(microseconds);
     this.#late = microseconds > 2 * shortMax ? this.#late + 1 : 0;
     if (this.#late >= lateMax) this.#conclude(false);
-    else if (this.#measured === samples) this.#conclude(this.#best <= shortMax);
+    else if (this.#measured.length === samples) this.#conclude(median(this.#measured) <= shortMax);
   }
 
   #conclude(isShort: boolean): void {
     this.#isShort = isShort;
-    this.#measured = 0;
-    this.#best = Infinity;
+    this.#measured = [];
     this.#late = 0;
   }
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Infinity;
 }

@@ -45,7 +45,7 @@ export function ecPublicKey(params: Uint8Array, point: Uint8Array): PublicKey {
   const curve = curves.find(({ oid }) => oid === paramsHex);
   if (curve === undefined) throw new UnusableKeyError(otherCurve);
   const algorithm = encodeDer(tag.sequence, ecPublicKeyOid, params);
-  // An uncompressed point begins as an OCTET STRING does, and one in 256 of P-256 goes on like one.
+  // An uncompressed point begins as an OCTET STRING does, and one in 256 of P-256 and of P-384 goes on like one.
   const isRaw = point.length === 1 + 2 * Math.ceil(curve.bits / 8);
   const raw = isRaw ? point : (decodeDer(point, tag.octetString) ?? point);
   return spkiPublicKey(subjectPublicKeyInfo(algorithm, raw));

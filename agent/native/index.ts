@@ -22,14 +22,15 @@ export interface LoadedModule {
 /** @param mechanism CK_MECHANISM_TYPE and its parameter: words of 8 native-endian bytes, none of them a pointer */
 type Begin = (module: LoadedModule, session: Uint8Array, mechanism: Uint8Array, key: Uint8Array) => number;
 
-export type Outcome = readonly [result: Buffer | number, microseconds: number];
+export type Outcome = readonly [result: Buffer | number | null, microseconds: number];
 
 /**
  * Begins and ends an operation.
  * @param mechanism    as in Begin; null, as the key is then: it is begun already
  * @param input        is copied
  * @param outputLength of the longest result, bytes, at most 2048
- * @returns the result, or a CK_RV why there is none; and how long the module took, microseconds
+ * @returns the result, a CK_RV why there is none, or null for one longer than `outputLength`; and how long the module took,
+ * microseconds
  */
 type Operate<R> = (
   module: LoadedModule,

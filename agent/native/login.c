@@ -38,7 +38,7 @@ static void login_complete(napi_env env, napi_status status, void *data) {
     napi_value result = NULL;
     if (status != napi_ok)
         napi_reject_deferred(env, login->deferred, ka_error_new(env, ECANCELED, "login"));
-    else if (napi_create_int64(env, (int64_t)login->rv, &result) == napi_ok)
+    else if (napi_create_double(env, (double)login->rv, &result) == napi_ok)
         napi_resolve_deferred(env, login->deferred, result);
     login_free(env, login);
 }

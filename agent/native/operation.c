@@ -21,6 +21,8 @@ enum {
 
 enum use { SIGN, DECRYPT };
 
+_Static_assert(sizeof(CK_ULONG) == 8, "JavaScript makes a mechanism of words of 8 bytes");
+
 struct beginning {
     CK_RV (*init)(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
     CK_SESSION_HANDLE session;
@@ -35,6 +37,8 @@ struct operation {
     CK_RV(*finish)
     (CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len);
     CK_RV rv;
+    /* The module says that it wrote beyond the end */
+    bool overran;
     double microseconds;
     napi_async_work work;
     napi_deferred deferred;
@@ -55,8 +59,8 @@ static CK_RV finish(struct operation *operation) {
     const CK_ULONG capacity = operation->out_len;
     const CK_RV rv = operation->finish(operation->beginning.session, operation->in, operation->in_len,
                                        operation->out, &operation->out_len);
-    /* What a module says it wrote beyond the end is not read. */
-    return rv == CKR_OK && operation->out_len > capacity ? CKR_GENERAL_ERROR : rv;
+    operation->overran = rv == CKR_OK && operation->out_len > capacity;
+    return rv;
 }
 
 static double now_microseconds(void) {
@@ -85,6 +89,10 @@ static bool argument_beginning(napi_env env, const napi_value *arguments, struct
                            sizeof beginning->mechanism, &mechanism, &beginning->mechanism_len) ||
         !ka_argument_handle(env, arguments[2], "key", &beginning->key))
         return false;
+    if (beginning->mechanism_len % sizeof beginning->mechanism[0] != 0) {
+        napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "mechanism must be words of 8 bytes");
+        return false;
+    }
     memcpy(beginning->mechanism, mechanism, beginning->mechanism_len);
     return true;
 }
@@ -134,18 +142,24 @@ static struct operation *operation_new(napi_env env, napi_callback_info info, en
 
 static napi_value rv_new(napi_env env, CK_RV rv) {
     napi_value result;
-    return napi_create_int64(env, (int64_t)rv, &result) == napi_ok ? result : NULL;
+    return napi_create_double(env, (double)rv, &result) == napi_ok ? result : NULL;
 }
 
-/* @return [the result or the CK_RV, microseconds]; NULL with an exception pending */
-static napi_value outcome(napi_env env, const struct operation *operation) {
+/* @return the result, null if it cannot be, or the CK_RV */
+static napi_value result_new(napi_env env, const struct operation *operation) {
     napi_value result;
+    if (operation->rv != CKR_OK) return rv_new(env, operation->rv);
+    const napi_status status =
+        operation->overran ? napi_get_null(env, &result)
+                           : napi_create_buffer_copy(env, operation->out_len, operation->out, NULL, &result);
+    return status == napi_ok ? result : NULL;
+}
+
+/* @return [as above, microseconds]; NULL with an exception pending */
+static napi_value outcome(napi_env env, const struct operation *operation) {
     napi_value microseconds;
     napi_value pair;
-    if (operation->rv != CKR_OK)
-        result = rv_new(env, operation->rv);
-    else if (napi_create_buffer_copy(env, operation->out_len, operation->out, NULL, &result) != napi_ok)
-        result = NULL;
+    napi_value result = result_new(env, operation);
     if (result == NULL || napi_create_double(env, operation->microseconds, &microseconds) != napi_ok ||
         napi_create_array_with_length(env, 2, &pair) != napi_ok ||
         napi_set_element(env, pair, 0, result) != napi_ok ||

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { constants, createHash, createPublicKey, verify } from 'node:crypto';
+import { constants, createHash, createPublicKey, publicEncrypt, verify } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { HostParams } from '@keyagent/agent/host/host-protocol.js';
 import { FaultModule } from './fault-module.js';
@@ -85,7 +85,10 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
       ['rsa', pkcs1],
     ] as const) {
       faults.set('C_Sign length=1000000 count=1');
-      await assert.rejects(host.sign(label, params), { code: 'TOKEN_ERROR', ckr: 'CKR_GENERAL_ERROR' });
+      await assert.rejects(host.sign(label, params), {
+        code: 'TOKEN_ERROR',
+        message: /longer than it can be/,
+      });
       assert.ok(await signAndVerify(host, label, params));
     }
   });
@@ -334,6 +337,33 @@ void describe('when the token fails', { timeout: 120_000 }, () => {
     const tls = { mechanism: 'rsa-pkcs1-tls', clientVersion: 0x0303, negotiatedVersion: 0x0303 } as const;
     const call = host.decrypt('rsa', { ...tls, ciphertext: Buffer.alloc(256, 1) });
     await assert.rejects(call, { code: 'TOKEN_ERROR', ckr: 'CKR_DEVICE_ERROR' });
+    faults.set('C_Decrypt length=1000000 count=1');
+    const spki = { format: 'der', type: 'spki', key: Buffer.from(host.key('rsa').spki) } as const;
+    const key = { key: createPublicKey(spki), oaepHash: 'sha1' };
+    const ciphertext = publicEncrypt(key, Buffer.from('secret'));
+    const oaep = host.decrypt('rsa', { mechanism: 'rsa-oaep', hash: 'sha1', ciphertext });
+    await assert.rejects(oaep, { code: 'TOKEN_ERROR', message: /longer than it can be/ });
+  });
+
+  test('a key whose token becomes slow holds up nobody for long, and one that fails slowly neither', async () => {
+    const { host, faults } = await unlock();
+    for (let i = 0; i < 64; i++) await host.sign('ec', ecdsa);
+    for (const fault of ['C_Sign sleep_ms=1000', 'C_Sign sleep_ms=1000 rv=0x80000123']) {
+      faults.set(fault);
+      // The first ones may still run where all others wait.
+      for (let i = 0; i < 3; i++) await host.sign('ec', ecdsa).catch(() => undefined);
+      const order: string[] = [];
+      const slow = host.sign('ec', ecdsa).then(
+        () => order.push('signed'),
+        () => order.push('failed'),
+      );
+      await host.process.call('token', {});
+      order.push('told');
+      await slow;
+      assert.equal(order[0], 'told');
+      faults.set();
+      for (let i = 0; i < 64; i++) await host.sign('ec', ecdsa);
+    }
   });
 
   test('a module that crashes ends the host, by signal', async () => {

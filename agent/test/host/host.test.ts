@@ -78,6 +78,11 @@ void describe('a token host', { timeout }, () => {
     await assert.rejects(call, { code: 'CONFIGURATION', message: /C_GetFunctionList/ });
   });
 
+  test('refuses a module that gives another function list at each call, as proxies of p11-kit do', async () => {
+    const call = start().call('open', { ...open, module: '/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so' });
+    await assert.rejects(call, { code: 'CONFIGURATION', message: /another function list at each call/ });
+  });
+
   test('loads no module that others could change, neither for a token nor for a look', async () => {
     const host = start();
     const module = path.join(hsm.directory, 'pkcs11.so');

@@ -39,16 +39,18 @@ void describe('a public key out of attributes', () => {
     });
   }
 
-  test('a raw P-256 point that looks like a wrapping is taken as it is', () => {
-    const [, namedCurve, oid] = curves[0];
-    let point: Buffer;
-    let key: KeyObject;
-    do {
-      key = generateKeyPairSync('ec', { namedCurve }).publicKey;
-      point = pointOf(key);
-    } while (decodeDer(point, tag.octetString) === undefined);
-    assert.deepEqual(ecPublicKey(Buffer.from(oid, 'hex'), point).spki, spkiOf(key));
-  });
+  // P-521's cannot: its second byte is 0 or 1.
+  for (const [algorithm, namedCurve, oid] of curves.slice(0, 2)) {
+    test(`a raw point of ${algorithm} that looks like a wrapping is taken as it is`, () => {
+      let point: Buffer;
+      let key: KeyObject;
+      do {
+        key = generateKeyPairSync('ec', { namedCurve }).publicKey;
+        point = pointOf(key);
+      } while (decodeDer(point, tag.octetString) === undefined);
+      assert.deepEqual(ecPublicKey(Buffer.from(oid, 'hex'), point).spki, spkiOf(key));
+    });
+  }
 
   const params = {
     oid: '06032b6570',

@@ -353,9 +353,10 @@ void describe('a module in the addon', { timeout }, () => {
       assert.throws(() => void operate(module, handle, Buffer.alloc(49), handle, handle, 64), outOfRange);
       assert.throws(() => void operate(module, handle, mechanism, short, handle, 64), outOfRange);
       assert.throws(() => void operate(module, handle, mechanism, handle, handle, 2049), outOfRange);
-      assert.throws(() => void operate(module, handle, mechanism, null, handle, 64), {
-        code: 'ERR_INVALID_ARG_TYPE',
-      });
+      assert.throws(() => void operate(module, handle, Buffer.alloc(12), handle, handle, 64), outOfRange);
+      const notBytes = { code: 'ERR_INVALID_ARG_TYPE' };
+      assert.throws(() => void operate(module, handle, mechanism, null, handle, 64), notBytes);
+      assert.throws(() => void operate(module, handle, null, handle, handle, 64), notBytes);
     });
 
     test(`${name} says what the module said, of the first call or of the second`, async () => {
