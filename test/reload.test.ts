@@ -345,20 +345,15 @@ test('no signature waits for the users of a configuration to be looked up', asyn
     for (let i = 0; i < 30; i++) rule.push({ keys: 'pkcs11:object=none', users });
   });
   await sign(caller, 'web');
-  const startedAt = performance.now();
   const end = new AbortController();
-  let longestMs = 0;
   const loaded = reload(agent).finally(() => {
     end.abort();
   });
-  for (let last = startedAt, now = last; !end.signal.aborted; last = now) {
-    await sign(caller, 'web');
-    now = performance.now();
-    longestMs = Math.max(longestMs, now - last);
-  }
+  let signed = 0;
+  for (; !end.signal.aborted; signed++) await sign(caller, 'web');
   await loaded;
-  const wholeMs = performance.now() - startedAt;
-  assert.ok(longestMs < wholeMs / 2, `${longestMs} ms without a signature, in ${wholeMs} ms`);
+  // One before the agent has begun and one or two that come with the end would be made all the same.
+  assert.ok(signed >= 10, `${signed} signatures during the reload`);
 });
 
 test('reloads at the same time are done one after another', async (t) => {
