@@ -370,7 +370,7 @@ test('an agent that stops is not reloaded', async (t) => {
   t.after(() => {
     operator.close();
   });
-  agent.counting?.setFaults('C_Sign sleep_ms=1500');
+  agent.counting?.setFaults('C_Sign sleep_ms=1000');
   const last = sign(caller, 'web');
   await waitFor('it is in the token', () => sleeps(agent, 'C_Sign') === 1);
   agent.configure(({ token }) => token.pop());
