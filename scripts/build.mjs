@@ -102,7 +102,7 @@ function main() {
   buildTypeScript(withTests ? [...products, ...tests] : products);
   run(process.execPath, ['protocol/dist/gen-c-header.js', '--check']);
   // What a request allocates dies with it: V8 would let the room for that grow to 48 MB in the agent and in each host.
-  writeShim('keyagentd', 'agent/dist/main.js', '--max-semi-space-size=2 ');
+  writeShim('keyagentd', 'agent/dist/main.js', '--max-semi-space-size=2 --no-parallel-scavenge ');
   writeShim('keyagent', 'agent/dist/cli/main.js');
   for (const [name, source] of Object.entries(mesonProjects)) buildMeson(name, source);
   installManual();
