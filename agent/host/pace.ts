@@ -5,8 +5,12 @@
 
 /** Microseconds. A round trip through libuv's pool took 50 to 110 where it was measured, and its own part is more on a cold thread. */
 const shortMax = 150;
-/** Of so many the median counts: the scheduler makes one or the other late. */
+/**
+ * Of so many the fastest is to be short: on a thread that was just woken most take twice their time. And most are to be
+ * near it: a token that is slow now and then would hold up everybody.
+ */
 const samples = 16;
+const lateMin = 2 * shortMax;
 /** So many late ones in a row are the token's doing; they held up everybody. */
 const lateMax = 3;
 
@@ -27,9 +31,9 @@ export class Pace {
   record(microseconds: number, succeeded = true): void {
     if (!succeeded && microseconds <= shortMax) return;
     this.#measured.push(microseconds);
-    this.#late = microseconds > 2 * shortMax ? this.#late + 1 : 0;
+    this.#late = microseconds > lateMin ? this.#late + 1 : 0;
     if (this.#late >= lateMax) this.#conclude(false);
-    else if (this.#measured.length === samples) this.#conclude(median(this.#measured) <= shortMax);
+    else if (this.#measured.length === samples) this.#conclude(areShort(this.#measured));
   }
 
   #conclude(isShort: boolean): void {
@@ -39,6 +43,7 @@ export class Pace {
   }
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Infinity;
+function areShort(measured: readonly number[]): boolean {
+  const late = measured.filter((microseconds) => microseconds > lateMin);
+  return Math.min(...measured) <= shortMax && late.length < measured.length / 2;
 }
