@@ -73,7 +73,7 @@ async function cpuBeyondToken(field: Field, ms: number): Promise<number> {
   return ours - token.cpuUs;
 }
 
-const settleMs = 20_000;
+const settleMs = 60_000;
 
 async function idlePercent({ agentPid }: Field, ms: number): Promise<number> {
   const pids = agentAndHosts(agentPid);
