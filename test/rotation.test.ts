@@ -138,10 +138,9 @@ test('signatures do not wait for the keys to be read, not even for the only sess
   let isRead = false;
   const reload = operator.call('reload', {}).then(() => (isRead = true));
   await waitFor('they are being read', () => (agent.counting?.sleeps().get('C_GetAttributeValue') ?? 0) > 1);
-  let meanwhile = 0;
-  for (; meanwhile < 3; meanwhile++) await watched.sign();
-  assert.equal(isRead, false, 'three signatures came before the end of the reading');
+  await watched.sign();
+  assert.equal(isRead, false, 'a signature came before the end of the reading');
   await reload;
   assert.ok(agent.calls('C_FindObjectsInit') > read);
-  assert.equal(agent.calls('C_Sign'), signed + meanwhile, 'what was proven is not proven again');
+  assert.equal(agent.calls('C_Sign'), signed + 1, 'what was proven is not proven again');
 });
