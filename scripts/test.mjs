@@ -25,7 +25,7 @@ const knownSkips = [
 
 /** What a complete run has at least; raise them as tests are added. */
 const minimumFiles = 158;
-const minimumTests = 2480;
+const minimumTests = 2510;
 
 function testFiles(patterns) {
   return folders
