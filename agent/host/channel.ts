@@ -7,7 +7,6 @@
 import type { Duplex } from 'node:stream';
 import { Packr, Unpackr } from 'msgpackr';
 import { AgentError, FrameReader, encodeFrame } from '@keyagent/protocol';
-import { wipe } from './wipe.js';
 import { TokenFailure, translate } from './ckr.js';
 import {
   hostFrameMax,
@@ -17,6 +16,7 @@ import {
   type HostParams,
   type HostResult,
 } from './host-protocol.js';
+import { wipe } from './wipe.js';
 
 export type Operations = {
   [O in HostOperation]: (params: HostParams<O>) => HostResult<O> | Promise<HostResult<O>>;

@@ -9,7 +9,7 @@ import { native, type LoadedModule } from '../native/index.js';
 import { TokenFailure, rvOf } from './ckr.js';
 import type { HostParams } from './host-protocol.js';
 import type { Authenticate } from './login.js';
-import { ckm, hashMechanisms, mechanismBytes, type Route } from './mechanisms.js';
+import { ckm, hashMechanisms, mechanismBytes, plainMechanisms, type Route } from './mechanisms.js';
 import { operateAside } from './operation.js';
 import type { PublicKey } from './public-key.js';
 import type { Session } from './session-pool.js';
@@ -74,7 +74,7 @@ export async function decryptPremaster(
 
 /** The token took the padding off: put it on again, or a wrong one, so that both cases go one way from here. */
 async function premasterFromToken(call: DecryptCall): Promise<Buffer> {
-  const message = await decryptOrBad(call, mechanismBytes(ckm.rsaPkcs));
+  const message = await decryptOrBad(call, plainMechanisms.rsaPkcs);
   const em = Buffer.alloc(Math.max(256, 11 + premasterLength), 0xff);
   em[0] = 0;
   em[1] = message?.length === premasterLength ? 2 : 0;
@@ -85,7 +85,7 @@ async function premasterFromToken(call: DecryptCall): Promise<Buffer> {
 }
 
 async function decryptRaw(call: DecryptCall): Promise<Buffer> {
-  const result = await decrypt(call, mechanismBytes(ckm.rsaX509));
+  const result = await decrypt(call, plainMechanisms.rsaX509);
   const missing = call.ciphertext.length - result.length;
   if (missing === 0) return result;
   // Some tokens strip leading zeros from an integer.

@@ -28,6 +28,14 @@ export function mechanismBytes(type: number, ...parameter: number[]): Buffer {
   return Buffer.from(BigUint64Array.from([type, ...parameter], BigInt).buffer);
 }
 
+/** Those that have no parameter, made once. */
+export const plainMechanisms = {
+  rsaPkcs: mechanismBytes(ckm.rsaPkcs),
+  rsaX509: mechanismBytes(ckm.rsaX509),
+  ecdsa: mechanismBytes(ckm.ecdsa),
+  eddsa: mechanismBytes(ckm.eddsa),
+};
+
 const ckf = { decrypt: 0x200, sign: 0x800 } as const;
 
 /** token: its own padding. host: padded here, with CKM_RSA_X_509 inside. undefined: impossible. */

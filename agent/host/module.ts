@@ -26,14 +26,12 @@ export interface LocatedToken {
 }
 
 export class TokenModule {
-  readonly path: string;
   readonly library: PKCS11;
   /** The same, for the addon. */
   readonly loaded: LoadedModule;
 
   /** @throws AgentError CONFIGURATION: others could change it, not there, not loadable, or not a PKCS#11 module */
   constructor(path: string) {
-    this.path = path;
     this.library = new pkcs11js.PKCS11();
     // Again: modes may have changed since the configuration was read. Where that hangs, as on a network mount, only this
     // process does.

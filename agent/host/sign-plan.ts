@@ -6,7 +6,14 @@ import { randomBytes } from 'node:crypto';
 import { AgentError, hashLength, type HashName } from '@keyagent/protocol';
 import { native } from '../native/index.js';
 import type { HostParams } from './host-protocol.js';
-import { ckm, hashMechanisms, mechanismBytes, type Route, type TokenMechanisms } from './mechanisms.js';
+import {
+  ckm,
+  hashMechanisms,
+  mechanismBytes,
+  plainMechanisms,
+  type Route,
+  type TokenMechanisms,
+} from './mechanisms.js';
 import type { PublicKey } from './public-key.js';
 import { digestInfo, pkcs1Encode, rsaRecover } from './rsa-encoding.js';
 
@@ -22,13 +29,6 @@ export interface SignPlan {
 export type SignRequest = Omit<HostParams<'sign'>, 'ref'>;
 type TakenRoute = NonNullable<Route>;
 
-/** Without a parameter. */
-const plain = {
-  rsaPkcs: mechanismBytes(ckm.rsaPkcs),
-  rsaX509: mechanismBytes(ckm.rsaX509),
-  ecdsa: mechanismBytes(ckm.ecdsa),
-  eddsa: mechanismBytes(ckm.eddsa),
-};
 const ed25519SignatureLength = 64;
 
 /** @throws AgentError INVALID, MECHANISM */
@@ -39,7 +39,7 @@ export function planSignature(publicKey: PublicKey, token: TokenMechanisms, requ
     throw new AgentError('MECHANISM', `the token does not do ${mechanism} with ${hash}`);
   }
   if (mechanism === 'ed25519') {
-    return { mechanism: plain.eddsa, input: data, signatureLength: ed25519SignatureLength };
+    return { mechanism: plainMechanisms.eddsa, input: data, signatureLength: ed25519SignatureLength };
   }
   checkDigest(mechanism, hash, data);
   switch (mechanism) {
@@ -72,7 +72,7 @@ function planEcdsa({ bits }: PublicKey, digest: Uint8Array): SignPlan {
   const length = Math.ceil(bits / 8);
   // Only the leftmost bits of a longer digest count (FIPS 186-5 6.4.1), and some tokens refuse the rest.
   const input = digest.subarray(0, length);
-  return { mechanism: plain.ecdsa, input, signatureLength: 2 * length };
+  return { mechanism: plainMechanisms.ecdsa, input, signatureLength: 2 * length };
 }
 
 function planPkcs1(
@@ -85,7 +85,7 @@ function planPkcs1(
   const info = digestInfo(hash, digest);
   const em = pkcs1Encode(info, length);
   return {
-    mechanism: route === 'token' ? plain.rsaPkcs : plain.rsaX509,
+    mechanism: route === 'token' ? plainMechanisms.rsaPkcs : plainMechanisms.rsaX509,
     input: route === 'token' ? info : em,
     signatureLength: length,
     verify: (signature) => rsaRecover(key, signature)?.equals(em) === true,
@@ -105,7 +105,8 @@ function planPss(
   }
   const { ckm: hashAlg, mgf } = hashMechanisms[hash];
   return {
-    mechanism: route === 'token' ? mechanismBytes(ckm.rsaPkcsPss, hashAlg, mgf, saltLength) : plain.rsaX509,
+    mechanism:
+      route === 'token' ? mechanismBytes(ckm.rsaPkcsPss, hashAlg, mgf, saltLength) : plainMechanisms.rsaX509,
     input: route === 'token' ? digest : native.pssEncode(digest, hash, randomBytes(saltLength), bits),
     signatureLength: length,
     verify: (signature) => {
