@@ -24,7 +24,7 @@ const knownSkips = [
 ];
 
 /** What a complete run has at least; raise them as tests are added. */
-const minimumFiles = 158;
+const minimumFiles = 160;
 const minimumTests = 2510;
 
 function testFiles(patterns) {
