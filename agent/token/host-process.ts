@@ -18,6 +18,7 @@ import {
 } from '../host/host-protocol.js';
 import { native } from '../native/index.js';
 import { Outgoing } from '../outgoing.js';
+import { parseHostMessage, type HostEvent, type HostReply } from './host-message.js';
 
 /** The host ended while the request was in flight: nobody knows whether the token did it. */
 export class HostLost extends AgentError {
@@ -195,25 +196,25 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
 
   private receive(chunk: Buffer): void {
     try {
-      for (const body of this.reader.push(chunk)) this.settle(body);
+      for (const body of this.reader.push(chunk)) this.settle(parseHostMessage(body));
     } catch {
       // A host that breaks its own protocol is as good as crashed; `exit` tells everybody who waits.
       this.kill();
     }
   }
 
-  private settle(body: Buffer): void {
-    const [id, error, result] = packr.unpack(body) as [number, HostError | string | null, unknown];
-    if (id === 0) {
-      if (error === 'presence') this.emit('presence', (result as { present: boolean }).present);
-      if (error === 'authenticated') this.emit('authenticated');
+  private settle(message: HostReply | HostEvent): void {
+    if ('event' in message) {
+      if (message.event === 'presence') this.emit('presence', message.params.present);
+      else this.emit('authenticated');
       return;
     }
+    const { id, error, result } = message;
     const pending = this.pending.get(id);
-    if (pending === undefined) throw new Error(`reply to unknown request ${String(id)}`);
+    if (pending === undefined) throw new Error(`reply to unknown request ${id}`);
     this.pending.delete(id);
     if (error === null) pending.resolve(result);
-    else this.fail(pending, error as HostError);
+    else this.fail(pending, error);
     if (this.pending.size === 0) this.emit('idle');
   }
 
@@ -250,8 +251,10 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     const ended = (): void => {
       this.ended(how);
     };
-    if (this.channel.readableEnded) ended();
+    if (this.channel.readableEnded || this.channel.closed) ended();
     this.channel.once('end', ended);
+    // A host that left requests unread resets its end.
+    this.channel.once('close', ended);
     setTimeout(ended, lastWordsMs).unref();
   }
 

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { test } from 'node:test';
+import { Packr } from 'msgpackr';
+import { encodeFrame } from '@keyagent/protocol';
+import { parseHostMessage } from '@keyagent/agent/token/host-message.js';
+import { HostLost, HostProcess, TokenFault } from '@keyagent/agent/token/host-process.js';
+
+const packr = new Packr({ useRecords: false });
+const error = { code: 'TOKEN_ERROR', message: 'the token failed', ckr: 'CKR_DEVICE_ERROR' };
+
+const good: readonly [what: string, message: unknown, expected: unknown][] = [
+  ['a result', [7, null, { a: 1 }], { id: 7, error: null, result: { a: 1 } }],
+  ['an error', [7, error, null], { id: 7, error, result: null }],
+  ['the token left', [0, 'presence', { present: false }], { event: 'presence', params: { present: false } }],
+  ['the token took the PIN', [0, 'authenticated', {}], { event: 'authenticated', params: {} }],
+];
+
+for (const [what, message, expected] of good) {
+  test(`a host says: ${what}`, () => {
+    assert.deepEqual(parseHostMessage(packr.pack(message)), expected);
+  });
+}
+
+/** What no host says. */
+const bad: Readonly<Record<string, unknown>> = {
+  'a number': 1,
+  'a map': { id: 1 },
+  'too little': [1, null],
+  'too much': [1, null, {}, {}],
+  'an id that is text': ['1', null, {}],
+  'an id that is a fraction': [1.5, null, {}],
+  'neither result nor error': [1, null, null],
+  'an undefined error': [1, undefined, null],
+  'a result that is a number': [1, null, 3],
+  'both result and error': [1, error, {}],
+  'an error that is text': [1, 'TOKEN_ERROR', null],
+  'an error without a code': [1, { message: 'x' }, null],
+  'a code that there is not': [1, { ...error, code: 'WHAT' }, null],
+  'a code of a success': [1, { ...error, code: 'ok' }, null],
+  'an error without a message': [1, { code: 'TOKEN_ERROR' }, null],
+  'a message that is a number': [1, { ...error, message: 5 }, null],
+  'a CKR_ that is a number': [1, { ...error, ckr: 5 }, null],
+  'candidates that are no list': [1, { ...error, candidates: 'x' }, null],
+  'candidates that are no URIs': [1, { ...error, candidates: [5] }, null],
+  'an event that there is not': [0, 'locked', {}],
+  'an event without a name': [0, null, {}],
+  'presence of nothing': [0, 'presence', null],
+  'presence that is a number': [0, 'presence', { present: 1 }],
+};
+
+for (const [what, message] of Object.entries(bad)) {
+  test(`no host says: ${what}`, () => {
+    assert.throws(() => parseHostMessage(packr.pack(message)), Error);
+  });
+}
+
+test('bytes that are no MessagePack are no message', () => {
+  assert.throws(() => parseHostMessage(Buffer.of(0xc1)), Error);
+});
+
+/** A host of its own, and what it says in place of its own words. */
+function startHost(): { host: HostProcess; says: (...messages: unknown[]) => void } {
+  let child: ChildProcess | undefined;
+  const made = (message: unknown): void => {
+    child = (message as { process: ChildProcess }).process;
+  };
+  subscribe('child_process', made);
+  const limits = { operationMs: 60_000, loginMs: 60_000 };
+  const host = new HostProcess({ token: 'web', sessions: 1, env: {}, limits });
+  unsubscribe('child_process', made);
+  const channel = child?.stdio[3];
+  assert.ok(channel);
+  return {
+    host,
+    says: (...messages) => {
+      channel.emit('data', Buffer.concat(messages.map((message) => encodeFrame(packr.pack(message)))));
+    },
+  };
+}
+
+for (const [what, message] of Object.entries({ ...bad, 'a reply to nobody': [9, null, {}] })) {
+  test(`a host that says ${what} is killed, and only after what it said before`, async () => {
+    const { host, says } = startHost();
+    const [first, second] = [host.call('token', {}), host.call('token', {})];
+    const lost = assert.rejects(second, HostLost);
+    says([1, error, null], message);
+    await assert.rejects(first, TokenFault);
+    await lost;
+    assert.equal(host.alive, false);
+  });
+}
