@@ -16,7 +16,7 @@ import { RateLimits } from './policy/rate.js';
 import type { Context } from './request/context.js';
 import { dispatch } from './request/dispatch.js';
 import { Holds } from './request/holds.js';
-import { Served } from './served.js';
+import { Served, type Serving } from './served.js';
 import type { Dispatch, Face } from './socket/connection.js';
 import { Connections } from './socket/connections.js';
 import { bindSocket, inheritSocket, type Listener } from './socket/listen.js';
@@ -50,6 +50,7 @@ export class Agent {
   private readonly served: Served;
   /** The last reload; the next one waits for it. */
   private reloads: Promise<unknown> = Promise.resolve();
+  private context: Context | undefined;
   private stopping = false;
   private resolveStopped: () => void = () => undefined;
 
@@ -224,8 +225,14 @@ export class Agent {
     if (this.stopping) throw new AgentError('STOPPING', 'the agent is stopping');
   }
 
+  /** One for all requests, until a reload. */
   private requestContext(): Context {
-    const { config, tokens } = this.served.now;
+    const { now } = this.served;
+    if (this.context?.tokens !== now.tokens) this.context = this.contextOf(now);
+    return this.context;
+  }
+
+  private contextOf({ config, tokens }: Serving): Context {
     return {
       tokens,
       rules: config.rules,

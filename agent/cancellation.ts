@@ -7,8 +7,8 @@ type Listener = (reason: Error) => void;
 
 export class Cancellation {
   #reason: Error | undefined;
-  /** A few: one for each wait that it is in. */
-  readonly #listeners: Listener[] = [];
+  /** A few: one for each wait that it is in. Most often one, so no room for more is made ahead. */
+  #listeners: Listener[] | undefined;
 
   get cancelled(): boolean {
     return this.#reason !== undefined;
@@ -18,7 +18,9 @@ export class Cancellation {
   cancel(reason: Error): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    for (const listener of this.#listeners.splice(0)) listener(reason);
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const listener of listeners ?? []) listener(reason);
   }
 
   throwIfCancelled(): void {
@@ -27,11 +29,13 @@ export class Cancellation {
 
   /** Not called for what was cancelled before: ask with throwIfCancelled. */
   onCancel(listener: Listener): void {
-    if (this.#reason === undefined) this.#listeners.push(listener);
+    if (this.#reason !== undefined) return;
+    if (this.#listeners === undefined) this.#listeners = [listener];
+    else this.#listeners.push(listener);
   }
 
   offCancel(listener: Listener): void {
-    const at = this.#listeners.indexOf(listener);
-    if (at >= 0) this.#listeners.splice(at, 1);
+    const at = this.#listeners?.indexOf(listener) ?? -1;
+    if (at >= 0) this.#listeners?.splice(at, 1);
   }
 }
