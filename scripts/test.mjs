@@ -24,8 +24,8 @@ const knownSkips = [
 ];
 
 /** What a complete run has at least; raise them as tests are added. */
-const minimumFiles = 160;
-const minimumTests = 2510;
+const minimumFiles = 162;
+const minimumTests = 2585;
 
 function testFiles(patterns) {
   return folders
