@@ -20,8 +20,8 @@ export interface AuditPeer {
 /** Path of a URI that selects a key, as auditUri makes it. */
 export type AuditUri = `${'pkcs11' | 'keyagent'}:${string}`;
 
-/** By itself, by a signal, because it hung beyond a deadline, or because its token was removed. */
-export type HostEnd = `exit status ${number}` | `signal ${string}` | 'deadline' | 'removed';
+/** By itself, by a signal, because it hung beyond a deadline or broke the host protocol, or because its token was removed. */
+export type HostEnd = `exit status ${number}` | `signal ${string}` | 'deadline' | 'protocol' | 'removed';
 
 export interface AuditRecord {
   readonly event:

@@ -1,9 +1,9 @@
 /**
- * Bytes of a host -> what it says. A vendor's module runs in there: what it made of the process must not reach whoever
- * waits for an answer. The form is checked here; what a result holds, whoever asked for it looks at.
+ * Bytes of a host -> what it says. A vendor's module runs in there, and may have broken the process: what is neither a
+ * reply nor an event goes no further. What a result holds is not looked at here.
  */
 import { Unpackr } from 'msgpackr';
-import { errorCodes } from '@keyagent/protocol';
+import { errorCode, errorTable, type ErrorCode } from '@keyagent/protocol';
 import type { HostError, HostEvents } from '../host/host-protocol.js';
 
 export interface HostReply {
@@ -18,6 +18,8 @@ export type HostEvent = {
 }[keyof HostEvents];
 
 const unpackr = new Unpackr({ useRecords: false });
+/** Characters; it goes into the audit log. */
+const ckrMax = 80;
 
 /** @throws Error for what the host protocol does not have */
 export function parseHostMessage(body: Uint8Array): HostReply | HostEvent {
@@ -42,14 +44,19 @@ function eventOf(name: unknown, params: unknown): HostEvent {
 /** What a log, an audit record or a client is told of it. */
 function isHostError(value: unknown): value is HostError {
   if (!isObject(value)) return false;
-  const { code, message, ckr, candidates } = value;
+  const { code, message, ckr, atLogin } = value;
   return (
-    errorCodes.some((known) => known === code) &&
+    typeof code === 'string' &&
+    travels(code) &&
     typeof message === 'string' &&
-    (ckr === undefined || typeof ckr === 'string') &&
-    (candidates === undefined ||
-      (Array.isArray(candidates) && candidates.every((uri) => typeof uri === 'string')))
+    (ckr === undefined || (typeof ckr === 'string' && ckr.startsWith('CKR_') && ckr.length <= ckrMax)) &&
+    (atLogin === undefined || typeof atLogin === 'boolean')
   );
+}
+
+/** A code that a client may be told. */
+function travels(code: string): boolean {
+  return Object.hasOwn(errorTable, code) && errorCode(errorTable[code as ErrorCode].number) === code;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

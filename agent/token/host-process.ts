@@ -28,8 +28,8 @@ export class HostLost extends AgentError {
   }
 }
 
-/** How it ended: by itself, by a signal, killed because it hung. */
-export type HostEnd = `exit status ${number}` | `signal ${string}` | 'deadline';
+/** How it ended: by itself, by a signal, killed because it hung or broke the host protocol. */
+export type HostEnd = `exit status ${number}` | `signal ${string}` | 'deadline' | 'protocol';
 
 /** What the token said, with the PKCS#11 name of the cause for log and audit. */
 export class TokenFault extends AgentError {
@@ -101,7 +101,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   private hangCheck: NodeJS.Timeout | undefined;
   private nextId = 1;
   private readonly outgoing: Outgoing;
-  private hung = false;
+  private killedFor: 'deadline' | 'protocol' | undefined;
 
   constructor(private readonly settings: HostSettings) {
     super();
@@ -139,7 +139,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     });
     this.child.once('exit', (code, signal) => {
       const how: HostEnd = signal === null ? `exit status ${code ?? 0}` : `signal ${signal}`;
-      this.exited(this.hung ? 'deadline' : how);
+      this.exited(this.killedFor ?? how);
     });
   }
 
@@ -198,8 +198,10 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
     try {
       for (const body of this.reader.push(chunk)) this.settle(parseHostMessage(body));
     } catch {
-      // A host that breaks its own protocol is as good as crashed; `exit` tells everybody who waits.
+      // A host that breaks its own protocol is as good as crashed, and is not heard again; `exit` tells everybody who waits.
+      this.killedFor = 'protocol';
       this.kill();
+      this.channel.destroy();
     }
   }
 
@@ -239,7 +241,7 @@ export class HostProcess extends EventEmitter<HostProcessEvents> {
   private killIfHung(now: number): void {
     for (const { killAt } of this.pending.values()) {
       if (killAt <= now) {
-        this.hung = true;
+        this.killedFor = 'deadline';
         this.kill();
         return;
       }

@@ -27,23 +27,26 @@ for (const [what, message, expected] of good) {
 const bad: Readonly<Record<string, unknown>> = {
   'a number': 1,
   'a map': { id: 1 },
-  'too little': [1, null],
-  'too much': [1, null, {}, {}],
-  'an id that is text': ['1', null, {}],
-  'an id that is a fraction': [1.5, null, {}],
-  'neither result nor error': [1, null, null],
-  'an undefined error': [1, undefined, null],
-  'a result that is a number': [1, null, 3],
-  'both result and error': [1, error, {}],
-  'an error that is text': [1, 'TOKEN_ERROR', null],
-  'an error without a code': [1, { message: 'x' }, null],
-  'a code that there is not': [1, { ...error, code: 'WHAT' }, null],
-  'a code of a success': [1, { ...error, code: 'ok' }, null],
-  'an error without a message': [1, { code: 'TOKEN_ERROR' }, null],
-  'a message that is a number': [1, { ...error, message: 5 }, null],
-  'a CKR_ that is a number': [1, { ...error, ckr: 5 }, null],
-  'candidates that are no list': [1, { ...error, candidates: 'x' }, null],
-  'candidates that are no URIs': [1, { ...error, candidates: [5] }, null],
+  'too little': [2, null],
+  'too much': [2, null, {}, {}],
+  'an id that is text': ['2', null, {}],
+  'an id that is a fraction': [2.5, null, {}],
+  'neither result nor error': [2, null, null],
+  'an undefined error': [2, undefined, null],
+  'a result that is a number': [2, null, 3],
+  'both result and error': [2, error, {}],
+  'an error that is text': [2, 'TOKEN_ERROR', null],
+  'an error without a code': [2, { message: 'x' }, null],
+  'a code that there is not': [2, { ...error, code: 'WHAT' }, null],
+  'a code of a success': [2, { ...error, code: 'ok' }, null],
+  'an error without a message': [2, { code: 'TOKEN_ERROR' }, null],
+  'a message that is a number': [2, { ...error, message: 5 }, null],
+  'a CKR_ that is a number': [2, { ...error, ckr: 5 }, null],
+  'a CKR_ that is none': [2, { ...error, ckr: 'x' }, null],
+  'a CKR_ without end': [2, { ...error, ckr: `CKR_${'x'.repeat(80)}` }, null],
+  'a code that never travels': [2, { ...error, code: 'UNTRUSTED' }, null],
+  'a code of every object': [2, { ...error, code: 'constructor' }, null],
+  'a login that is a number': [2, { ...error, atLogin: 1 }, null],
   'an event that there is not': [0, 'locked', {}],
   'an event without a name': [0, null, {}],
   'presence of nothing': [0, 'presence', null],
@@ -60,8 +63,14 @@ test('bytes that are no MessagePack are no message', () => {
   assert.throws(() => parseHostMessage(Buffer.of(0xc1)), Error);
 });
 
-/** A host of its own, and what it says in place of its own words. */
-function startHost(): { host: HostProcess; says: (...messages: unknown[]) => void } {
+interface Heard {
+  readonly host: HostProcess;
+  readonly child: ChildProcess;
+  /** In place of its own words, which come later. */
+  says(message: unknown): void;
+}
+
+function startHost(): Heard {
   let child: ChildProcess | undefined;
   const made = (message: unknown): void => {
     child = (message as { process: ChildProcess }).process;
@@ -71,23 +80,34 @@ function startHost(): { host: HostProcess; says: (...messages: unknown[]) => voi
   const host = new HostProcess({ token: 'web', sessions: 1, env: {}, limits });
   unsubscribe('child_process', made);
   const channel = child?.stdio[3];
-  assert.ok(channel);
-  return {
-    host,
-    says: (...messages) => {
-      channel.emit('data', Buffer.concat(messages.map((message) => encodeFrame(packr.pack(message)))));
-    },
+  assert.ok(child && channel);
+  const says = (message: unknown): void => {
+    channel.emit('data', encodeFrame(packr.pack(message)));
   };
+  return { host, child, says };
 }
 
 for (const [what, message] of Object.entries({ ...bad, 'a reply to nobody': [9, null, {}] })) {
   test(`a host that says ${what} is killed, and only after what it said before`, async () => {
-    const { host, says } = startHost();
+    const { host, child, says } = startHost();
+    const ended: string[] = [];
+    host.once('exit', (how) => ended.push(how));
     const [first, second] = [host.call('token', {}), host.call('token', {})];
+    const failed = assert.rejects(first, TokenFault);
     const lost = assert.rejects(second, HostLost);
-    says([1, error, null], message);
-    await assert.rejects(first, TokenFault);
-    await lost;
-    assert.equal(host.alive, false);
+    says([1, error, null]);
+    assert.equal(child.killed, false);
+    says(message);
+    assert.equal(child.killed, true);
+    await Promise.all([failed, lost]);
+    assert.deepEqual(ended, ['protocol']);
   });
 }
+
+test('a host that ends with a request unread is known to have ended at once', async () => {
+  const { host } = startHost();
+  // Nothing else keeps this process waiting: if the end of the socketpair told nothing, this would never settle.
+  const lost = assert.rejects(host.call('token', {}), HostLost);
+  host.kill();
+  await lost;
+});

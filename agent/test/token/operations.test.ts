@@ -244,13 +244,13 @@ test('one whose token leaves each time is tried four times in all', async () => 
   const site = new Site();
   let sent = 0;
   const failing = assert.rejects(site.sign({ sent: () => sent++ }), { code: 'TOKEN_ABSENT' });
-  while (site.held() > 0) {
+  for (let i = 0; i < 10 && site.held() > 0; i++) {
     site.availability.set('absent', 'removed');
     site.availability.set('unlocked', '');
     await site.fail(new TokenFault({ code: 'TOKEN_ABSENT', message: 'removed' }));
   }
-  await failing;
   assert.equal(sent, 4);
+  await failing;
 });
 
 test('a login that is gone is told of, also by a key that asks for the PIN each time, which is never tried twice', async () => {
@@ -264,8 +264,7 @@ test('a login that is gone is told of, also by a key that asks for the PIN each 
     await failing;
     assert.equal(site.held(), 0);
   }
-  assert.deepEqual([...new Set(site.told)], ['login lost', 'PIN']);
-  assert.equal(site.told.at(-1), 'login lost');
+  assert.deepEqual(site.told, [...Array<string>(3).fill('login lost'), 'PIN', 'login lost']);
 });
 
 test('keys that ask for the PIN each time have one place, beside those of all others', async () => {
